@@ -1,0 +1,125 @@
+"""What a caller can meet, one class per name that can be acted on.
+
+    AthenaQueryError              goes to the task as SendTaskFailure
+    ├── InvalidInput              the execution's input breaks the contract; nothing was started
+    ├── InvalidRequest            Athena refused the statement at submission
+    ├── Throttled                 Athena had no room for the query
+    ├── Failed                    the query failed, and would fail again
+    ├── TransientFailure          the query failed for a passing reason and is not run again
+    ├── Cancelled                 somebody stopped the query
+    ├── TimedOut                  the query was stopped at its deadline
+    └── RunAgain                  never leaves the state machine: "Start query" is to be entered again
+    ServiceFault                  leaves a handler as an exception: a fault of AWS, which ASL retries
+"""
+
+import json
+from typing import Any, ClassVar
+
+# Step Functions takes 32,768 characters of cause and 256 of error (SendTaskFailure API reference).
+REASON_CHARACTERS = 8_000
+
+
+class AthenaQueryError(Exception):
+    """A query's end that is not a success. `cause()` follows statemachine/error.schema.json."""
+
+    advice: ClassVar[str]
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        query_id: str | None = None,
+        state: str | None = None,
+        category: int | None = None,
+        error_type: int | None = None,
+        attempts: int = 0,
+        console_url: str | None = None,
+    ) -> None:
+        # The reason may quote the SQL, so it stays out of the exception's text, which reaches logs.
+        super().__init__(self.name)
+        self.reason = reason
+        self.query_id = query_id
+        self.state = state
+        self.category = category
+        self.error_type = error_type
+        self.attempts = attempts
+        self.console_url = console_url
+
+    @property
+    def name(self) -> str:
+        """The error's name in Step Functions, for example `AthenaQuery.Failed`."""
+        return f"AthenaQuery.{type(self).__name__}"
+
+    def cause(self) -> str:
+        return json.dumps(
+            {
+                "QueryId": self.query_id,
+                "State": self.state,
+                "Reason": cut(self.reason, REASON_CHARACTERS),
+                "ErrorCategory": self.category,
+                "ErrorType": self.error_type,
+                "Retryable": self.retryable,
+                "Attempts": self.attempts,
+                "ConsoleUrl": self.console_url,
+                "Advice": self.advice,
+            },
+            ensure_ascii=False,
+        )
+
+
+class InvalidInput(AthenaQueryError):
+    advice = "Correct the input as the reason says and start a new execution; nothing was started."
+
+
+class InvalidRequest(AthenaQueryError):
+    advice = "Correct the statement or its context as the reason says and start a new execution."
+
+
+class Throttled(AthenaQueryError):
+    advice = "Redrive the execution later, or ask for a higher Athena quota of active queries or of calls."
+    retryable = True
+
+
+class Failed(AthenaQueryError):
+    advice = "Correct the statement, its data or its permissions as the reason says, then redrive the execution."
+
+
+class TransientFailure(AthenaQueryError):
+    advice = (
+        "Redrive the execution. To have it run again by itself, raise MaxAttempts, "
+        "and set Idempotent if the statement writes and may be repeated."
+    )
+    retryable = True
+
+
+class Cancelled(AthenaQueryError):
+    advice = "Find out who stopped the query (StopQueryExecution in CloudTrail), then redrive the execution."
+
+
+class TimedOut(AthenaQueryError):
+    advice = "Raise TimeoutSeconds or make the statement cheaper; a redrive runs it with the same deadline."
+
+
+class RunAgain(AthenaQueryError):
+    """Asks the state machine to enter "Start query" again, as attempt `next_attempt`."""
+
+    advice = "Nothing to do: the state machine starts the query again."
+    retryable = True
+
+    def __init__(self, reason: str, *, next_attempt: int, query_id: str | None = None) -> None:
+        super().__init__(reason, query_id=query_id)
+        self.next_attempt = next_attempt
+
+    def cause(self) -> str:
+        return json.dumps({"NextAttempt": self.next_attempt})
+
+
+class ServiceFault(Exception):
+    """An AWS call failed for no fault of the caller. Its text never holds parameters of the call."""
+
+
+def cut(text: str, limit: int) -> str:
+    """`text`, at most `limit` characters long, with a mark where it was cut."""
+    mark = " … (cut)"
+    return text if len(text) <= limit else text[: limit - len(mark)] + mark
