@@ -1,22 +1,22 @@
 """What a caller can meet, one class per name that can be acted on.
 
-    AthenaQueryError              goes to the task as SendTaskFailure
-    ├── InvalidInput              the execution's input breaks the contract; nothing was started
-    ├── InvalidRequest            Athena refused the statement at submission
-    ├── Throttled                 Athena had no room for the query
-    ├── Failed                    the query failed, and would fail again
-    ├── TransientFailure          the query failed for a passing reason and is not run again
-    ├── Cancelled                 somebody stopped the query
-    ├── TimedOut                  the query was stopped at its deadline
-    └── RunAgain                  never leaves the state machine: "Start query" is to be entered again
-    ServiceFault                  leaves a handler as an exception: a fault of AWS, which ASL retries
+AthenaQueryError              goes to the task as SendTaskFailure
+├── InvalidInput              the execution's input breaks the contract; nothing was started
+├── InvalidRequest            Athena refused the statement at submission
+├── Throttled                 Athena had no room for the query
+├── Failed                    the query failed, and would fail again
+├── TransientFailure          the query failed for a passing reason and is not run again
+├── Cancelled                 somebody stopped the query
+├── TimedOut                  the query was stopped at its deadline
+└── RunAgain                  never leaves the state machine: "Start query" is to be entered again
+ServiceFault                  leaves a handler as an exception: a fault of AWS, which ASL retries
 """
 
 import json
-from typing import Any, ClassVar
+from typing import ClassVar
 
-# Step Functions takes 32,768 characters of cause and 256 of error (SendTaskFailure API reference).
-REASON_CHARACTERS = 8_000
+# Step Functions takes 32,768 characters of cause (SendTaskFailure API reference); JSON may need six for one.
+REASON_CHARACTERS = 5_000
 
 
 class AthenaQueryError(Exception):
@@ -82,7 +82,9 @@ class Throttled(AthenaQueryError):
 
 
 class Failed(AthenaQueryError):
-    advice = "Correct the statement, its data or its permissions as the reason says, then redrive the execution."
+    advice = (
+        "Correct the statement, its data or its permissions as the reason says, then redrive the execution."
+    )
 
 
 class TransientFailure(AthenaQueryError):

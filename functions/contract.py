@@ -1,0 +1,68 @@
+"""The contract with callers. Its one source are the schemas in statemachine/."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fastjsonschema
+
+from functions.errors import InvalidInput
+from functions.settings import Settings
+
+_SCHEMAS = Path(__file__).parent.parent / "statemachine"
+
+# Compiled here, once per cold start: on each call it would cost more than the call itself.
+_validate_input = fastjsonschema.compile(
+    json.loads((_SCHEMAS / "input.schema.json").read_text()), use_default=False, fast_fail=False
+)
+
+# Where the library's own words would not tell a caller what to do.
+_WORDS = {
+    "oneOf": "input must have exactly one of QueryString and NamedQueryId",
+    "pattern": "{name} must not be blank or hold characters that do not belong there",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a caller asked for, defaults filled in. `query_string` or `named_query_id` is None, not both."""
+
+    query_string: str | None
+    named_query_id: str | None
+    database: str | None
+    catalog: str
+    execution_parameters: tuple[str, ...]
+    result_reuse_minutes: int
+    timeout_seconds: int | None
+    max_attempts: int
+    idempotent: bool
+    preview_rows: int
+
+
+def read_input(document: Any, settings: Settings) -> Request:
+    """Check an execution's input against input.schema.json.
+
+    Raise InvalidInput that names every fault by its path.
+    """
+    try:
+        _validate_input(document, name_prefix="input")
+    except fastjsonschema.JsonSchemaValuesException as faults:
+        words = (
+            _WORDS.get(str(fault.rule), "{message}").format(name=fault.name, message=fault.message)
+            for fault in faults.errors
+        )
+        raise InvalidInput("; ".join(dict.fromkeys(words))) from None
+    return Request(
+        query_string=document.get("QueryString"),
+        named_query_id=document.get("NamedQueryId"),
+        database=document.get("Database"),
+        catalog=document.get("Catalog", settings.default_catalog),
+        execution_parameters=tuple(document.get("ExecutionParameters", ())),
+        # JSON Schema calls 2.0 an integer too; Athena's API does not.
+        result_reuse_minutes=int(document.get("ResultReuseMaxAgeMinutes", 0)),
+        timeout_seconds=int(document["TimeoutSeconds"]) if "TimeoutSeconds" in document else None,
+        max_attempts=int(document.get("MaxAttempts", settings.max_attempts)),
+        idempotent=document.get("Idempotent", False),
+        preview_rows=int(document.get("PreviewRows", 0)),
+    )

@@ -1,0 +1,100 @@
+"""Settle a task: read its query once from Athena, tell Step Functions how it ended, forget the spent token."""
+
+import json
+from typing import Any, Literal
+
+from aws_lambda_powertools.metrics import MetricUnit
+from botocore.exceptions import ClientError
+
+from functions import callbacks, queries
+from functions.errors import AthenaQueryError, RunAgain
+from functions.observability import count, logger, metrics
+from functions.queries import Query
+from functions.runtime import Runtime
+from functions.task_table import QueryItem, Terms
+from functions.verdict import error_of, estimated_cost_usd, output_of
+
+SettledBy = Literal["event", "executor", "poll"]
+
+_SETTLED_BY_METRIC = {"event": "SettledByEvent", "executor": "SettledByExecutor", "poll": "SettledByPoll"}
+
+
+def settle(runtime: Runtime, item: QueryItem, by: SettledBy) -> None:
+    """Settle the task that waits for the query, if there is one and the query has really ended.
+
+    An event may be wrong, and Athena has been seen to go on after FAILED, so Athena's own word decides.
+    """
+    if item.task_token is None or item.terms is None:
+        return
+    query = queries.look(runtime.athena, item.query_id)
+    if not query.ended:
+        logger.info("not ended yet", query_id=query.query_id, state=query.state)
+        return
+    error: AthenaQueryError | None = None
+    if query.state == "SUCCEEDED":
+        output = success(runtime, query, item.terms, by)
+        delivered = callbacks.succeed(runtime.stepfunctions, item.task_token, output)
+    else:
+        error = error_of(query, item.terms, deadline_passed=item.deadline_passed, settings=runtime.settings)
+        delivered = callbacks.fail(runtime.stepfunctions, item.task_token, error)
+    if delivered:
+        report(runtime, query, item.terms, by, error)
+    else:
+        count("LateCallbacks")
+        logger.info("task no longer waits", query_id=query.query_id, state=query.state)
+    runtime.table.forget_token(item.query_id, item.task_token)
+
+
+def success(runtime: Runtime, query: Query, terms: Terms, by: SettledBy) -> str:
+    """The execution's output as JSON, with the preview where it was asked for."""
+    output: dict[str, Any] = output_of(
+        query, settled_by=by, attempts=terms.attempt, settings=runtime.settings
+    )
+    if terms.preview_rows:
+        try:
+            output["Preview"] = queries.preview(runtime.athena, query, terms.preview_rows)
+        except ClientError as unreadable:
+            # The query did succeed, and its result is where the output says.
+            output["Preview"] = None
+            logger.warning("no preview", query_id=query.query_id, code=unreadable.response["Error"]["Code"])
+    return json.dumps(output, ensure_ascii=False)
+
+
+def report(
+    runtime: Runtime, query: Query, terms: Terms, by: SettledBy, error: AthenaQueryError | None
+) -> None:
+    """Metrics of a settled query, and the one line that explains it."""
+    lag_ms = max(0.0, (runtime.now() - query.completed.timestamp()) * 1000) if query.completed else 0.0
+    cost = estimated_cost_usd(query, runtime.settings.usd_per_terabyte)
+    outcome = type(error).__name__ if error else "Succeeded"
+    if isinstance(error, RunAgain):
+        count("Reruns")
+    else:
+        count(outcome)
+    count(_SETTLED_BY_METRIC[by])
+    metrics.add_metric("CallbackLag", MetricUnit.Milliseconds, lag_ms)
+    metrics.add_metric("DataScanned", MetricUnit.Bytes, query.scanned_bytes)
+    metrics.add_metric("EstimatedCost", MetricUnit.NoUnit, cost)
+    metrics.add_metric("QueueTime", MetricUnit.Milliseconds, query.queue_ms)
+    metrics.add_metric("PlanningTime", MetricUnit.Milliseconds, query.planning_ms)
+    metrics.add_metric("EngineTime", MetricUnit.Milliseconds, query.engine_ms)
+    logger.info(
+        "settled",
+        query_id=query.query_id,
+        execution_id=terms.execution_id,
+        outcome=outcome,
+        state=query.state,
+        settled_by=by,
+        lag_ms=round(lag_ms),
+        attempt=terms.attempt,
+        statement_type=query.statement_type,
+        error_category=query.error_category,
+        error_type=query.error_type,
+        scanned_bytes=query.scanned_bytes,
+        reused_result=query.reused_result,
+        cost_usd=cost,
+        queue_ms=query.queue_ms,
+        planning_ms=query.planning_ms,
+        engine_ms=query.engine_ms,
+        total_ms=query.total_ms,
+    )

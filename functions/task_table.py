@@ -1,0 +1,250 @@
+"""The task table: where executor, checker and canceller meet, whichever comes first.
+
+Two kinds of item, each keyed `Id`:
+
+* a query's item, `Id` = query id: the executor adds `TaskToken` and what settling needs, the checker adds the
+  terminal `State` it heard of. Whoever writes second reads both halves and settles.
+* an execution's item, `Id` = execution ARN: the executor adds the queries that it starts, the canceller adds
+  that the execution is gone. Whoever writes second reads both halves and stops the query.
+
+Each of these writes is one unconditional UpdateItem that returns the merged item, and DynamoDB orders the
+writes to one item. So there is no read before a write, no lock, and every write may be repeated.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+# Items as DynamoDB's own API writes them: the resource API would cost a cold start more than it saves here.
+Attributes = Mapping[str, Any]
+
+_STARTED = "Started/"
+_ANNOUNCED = "Announced/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One entry into "Start query". A Lambda retry stays within it; an attempt or a redrive is a new one.
+
+    `id` is also Athena's ClientRequestToken (32-128 characters), so one entry starts one query. `entered` is
+    in epoch seconds.
+    """
+
+    id: str
+    redrive_count: int
+    attempt: int
+    entered: float
+
+    @classmethod
+    def read(cls, execution_id: str, document: Mapping[str, Any]) -> "Entry":
+        """From `{EnteredTime, RedriveCount, Attempt}`, as the state machine passes it."""
+        entered, redrive_count = document["EnteredTime"], int(document["RedriveCount"])
+        return cls(
+            id=hashlib.sha256(f"{execution_id} {entered} {redrive_count}".encode()).hexdigest(),
+            redrive_count=redrive_count,
+            attempt=int(document["Attempt"]),
+            entered=datetime.fromisoformat(entered).timestamp(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What settling a query needs to know of the execution that waits. `deadline` is in epoch seconds."""
+
+    execution_id: str
+    attempt: int
+    max_attempts: int
+    idempotent: bool
+    preview_rows: int
+    deadline: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryItem:
+    """`task_token` is None while no task waits, `noted_state` until an event has told of the end.
+
+    `terms` is None until the executor has registered the query.
+    """
+
+    query_id: str
+    task_token: str | None
+    terms: Terms | None
+    noted_state: str | None
+    deadline_passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartedQuery:
+    entry_id: str
+    redrive_count: int
+    query_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnouncedStart:
+    """A start that was announced and not confirmed yet. `at` is in epoch seconds."""
+
+    entry_id: str
+    redrive_count: int
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionItem:
+    """`gone` is the redrive count under which the execution last ended without success, or -1."""
+
+    started: tuple[StartedQuery, ...]
+    announced: tuple[AnnouncedStart, ...]
+    gone: int
+
+    def query_of(self, entry_id: str) -> str | None:
+        """The query that this entry into "Start query" started."""
+        return next((query.query_id for query in self.started if query.entry_id == entry_id), None)
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """The table called `name`. An item may go `ttl_seconds` after it was last written."""
+
+    client: "DynamoDBClient"
+    name: str
+    ttl_seconds: int
+
+    def announce_start(self, execution_id: str, entry: Entry, now: float) -> ExecutionItem:
+        """Say that a query is about to be started, so that a crash before `register_start` leaves a trace."""
+        announced = {"M": {"RedriveCount": _number(entry.redrive_count), "At": _number(round(now, 3))}}
+        return _execution_item(self._merge(execution_id, now, put={_ANNOUNCED + entry.id: announced}))
+
+    def register_start(self, execution_id: str, entry: Entry, query_id: str, now: float) -> ExecutionItem:
+        """Record which query the entry started."""
+        started = {"M": {"RedriveCount": _number(entry.redrive_count), "QueryId": {"S": query_id}}}
+        return _execution_item(
+            self._merge(execution_id, now, put={_STARTED + entry.id: started}, drop=[_ANNOUNCED + entry.id])
+        )
+
+    def withdraw_start(self, execution_id: str, entry: Entry, now: float) -> None:
+        """Athena refused: nothing was started for the entry."""
+        self._merge(execution_id, now, drop=[_ANNOUNCED + entry.id])
+
+    def mark_gone(self, execution_id: str, redrive_count: int, now: float) -> ExecutionItem:
+        """Record that the execution ended without success under this redrive count."""
+        return _execution_item(self._merge(execution_id, now, put={"Gone": _number(redrive_count)}))
+
+    def find_execution(self, execution_id: str) -> ExecutionItem:
+        return _execution_item(self._get(execution_id))
+
+    def find_query(self, query_id: str) -> QueryItem:
+        return _query_item(query_id, self._get(query_id))
+
+    def offer_token(self, query_id: str, task_token: str, terms: Terms, now: float) -> QueryItem:
+        """The executor's half: a task waits for the query. A newer token replaces an older one."""
+        half: dict[str, Any] = {
+            "TaskToken": {"S": task_token},
+            "ExecutionId": {"S": terms.execution_id},
+            "Attempt": _number(terms.attempt),
+            "MaxAttempts": _number(terms.max_attempts),
+            "Idempotent": {"BOOL": terms.idempotent},
+            "PreviewRows": _number(terms.preview_rows),
+        }
+        if terms.deadline is not None:
+            half["Deadline"] = _number(terms.deadline)
+        return _query_item(query_id, self._merge(query_id, now, put=half))
+
+    def note_state(self, query_id: str, state: str, now: float) -> QueryItem:
+        """The checker's half: the query has ended in `state`."""
+        return _query_item(query_id, self._merge(query_id, now, put={"State": {"S": state}}))
+
+    def note_deadline(self, query_id: str, now: float) -> QueryItem:
+        """The query is about to be stopped because its deadline has passed."""
+        return _query_item(query_id, self._merge(query_id, now, put={"DeadlinePassed": {"BOOL": True}}))
+
+    def forget_token(self, query_id: str, task_token: str) -> None:
+        """Mark the task as no longer waiting, unless a newer token has taken this one's place."""
+        try:
+            self.client.update_item(
+                TableName=self.name,
+                Key={"Id": {"S": query_id}},
+                UpdateExpression="REMOVE TaskToken",
+                ConditionExpression="TaskToken = :spent",
+                ExpressionAttributeValues={":spent": {"S": task_token}},
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+
+    def _merge(
+        self, key: str, now: float, *, put: Attributes | None = None, drop: Sequence[str] = ()
+    ) -> Attributes:
+        """Merge attributes into an item, which may not exist yet; return the whole item as it is then."""
+        put = {"ExpiresAt": _number(int(now) + self.ttl_seconds), **(put or {})}
+        names = {f"#n{i}": name for i, name in enumerate([*put, *drop])}
+        places = list(names)
+        expression = "SET " + ", ".join(f"{place} = :v{i}" for i, place in enumerate(places[: len(put)]))
+        if drop:
+            expression += " REMOVE " + ", ".join(places[len(put) :])
+        return self.client.update_item(
+            TableName=self.name,
+            Key={"Id": {"S": key}},
+            UpdateExpression=expression,
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues={f":v{i}": value for i, value in enumerate(put.values())},
+            ReturnValues="ALL_NEW",
+        )["Attributes"]
+
+    def _get(self, key: str) -> Attributes:
+        answer = self.client.get_item(TableName=self.name, Key={"Id": {"S": key}}, ConsistentRead=True)
+        return answer.get("Item", {})
+
+
+def _number(value: float) -> dict[str, str]:
+    return {"N": str(value)}
+
+
+def _query_item(query_id: str, item: Attributes) -> QueryItem:
+    return QueryItem(
+        query_id=query_id,
+        task_token=item.get("TaskToken", {}).get("S"),
+        terms=Terms(
+            execution_id=item["ExecutionId"]["S"],
+            attempt=int(item["Attempt"]["N"]),
+            max_attempts=int(item["MaxAttempts"]["N"]),
+            idempotent=item["Idempotent"]["BOOL"],
+            preview_rows=int(item["PreviewRows"]["N"]),
+            deadline=float(item["Deadline"]["N"]) if "Deadline" in item else None,
+        )
+        if "ExecutionId" in item
+        else None,
+        noted_state=item.get("State", {}).get("S"),
+        deadline_passed=item.get("DeadlinePassed", {}).get("BOOL", False),
+    )
+
+
+def _execution_item(item: Attributes) -> ExecutionItem:
+    return ExecutionItem(
+        started=tuple(
+            StartedQuery(
+                entry_id=name.removeprefix(_STARTED),
+                redrive_count=int(value["M"]["RedriveCount"]["N"]),
+                query_id=value["M"]["QueryId"]["S"],
+            )
+            for name, value in item.items()
+            if name.startswith(_STARTED)
+        ),
+        announced=tuple(
+            AnnouncedStart(
+                entry_id=name.removeprefix(_ANNOUNCED),
+                redrive_count=int(value["M"]["RedriveCount"]["N"]),
+                at=float(value["M"]["At"]["N"]),
+            )
+            for name, value in item.items()
+            if name.startswith(_ANNOUNCED)
+        ),
+        gone=int(item.get("Gone", {}).get("N", -1)),
+    )
