@@ -42,7 +42,7 @@ def query_status(event: dict[str, Any], aws: Runtime) -> dict[str, Any]:
 
     State is UNKNOWN while no query is registered for the entry into "Start query".
     """
-    entry = Entry.read(event["ExecutionId"], event["Entry"])
+    entry = Entry.read(event["ExecutionId"], event["Start"])
     logger.append_keys(execution_id=event["ExecutionId"])
     query_id = aws.table.find_execution(event["ExecutionId"]).query_of(entry.id)
     terms = aws.table.find_query(query_id).terms if query_id else None

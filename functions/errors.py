@@ -109,12 +109,14 @@ class RunAgain(AthenaQueryError):
     advice = "Nothing to do: the state machine starts the query again."
     retryable = True
 
-    def __init__(self, reason: str, *, next_attempt: int, query_id: str | None = None) -> None:
-        super().__init__(reason, query_id=query_id)
+    def __init__(self, reason: str, *, next_attempt: int, redrive_count: int) -> None:
+        super().__init__(reason)
         self.next_attempt = next_attempt
+        self.redrive_count = redrive_count
 
     def cause(self) -> str:
-        return json.dumps({"NextAttempt": self.next_attempt})
+        """For the state machine, which hands it to the next entry: `{Attempt, RedriveCount}`."""
+        return json.dumps({"Attempt": self.next_attempt, "RedriveCount": self.redrive_count})
 
 
 class ServiceFault(Exception):

@@ -1,10 +1,11 @@
 """Executor: starts the query of an execution and registers the task that waits for it.
 
-"Start query", "Wait" and "Failed" all call it with a fresh task token. It is safe to repeat at every point: an
-entry into "Start query" starts one query, and a newer token replaces an older one.
+"Start query", "Wait" and "Failed" all call it with a fresh task token. It is safe to repeat at every point:
+an entry into "Start query" starts one query, and a newer token replaces an older one.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from functions import callbacks, queries
@@ -17,30 +18,13 @@ from functions.task_table import Entry, Terms
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """The state machine's call. `redrive_count` is the execution's now, `entry.redrive_count` the entry's."""
+class Job:
+    """One entry into "Start query": what the caller asked for, and by when (epoch seconds)."""
 
-    token: str
     execution_id: str
-    state_name: str
-    redrive_count: int
     entry: Entry
-    document: Any
-
-    @classmethod
-    def read(cls, event: dict[str, Any]) -> "Task":
-        return cls(
-            token=event["TaskToken"],
-            execution_id=event["ExecutionId"],
-            state_name=event["StateName"],
-            redrive_count=int(event["RedriveCount"]),
-            entry=Entry.read(event["ExecutionId"], event["Entry"]),
-            document=event["Input"],
-        )
-
-    @property
-    def first_look(self) -> bool:
-        return self.state_name == "Start query"
+    request: Request
+    deadline: float | None
 
 
 @framed
@@ -49,57 +33,79 @@ def handler(event: dict[str, Any]) -> None:
 
 
 def run(event: dict[str, Any], aws: Runtime) -> None:
-    """Start or find the query, store the token, and settle at once what has already ended."""
-    task = Task.read(event)
-    logger.append_keys(execution_id=task.execution_id)
+    """Start or find the query, store the task token, and settle at once what has already ended."""
+    logger.append_keys(execution_id=event["Execution"]["Id"])
     try:
-        if task.redrive_count != task.entry.redrive_count:
-            raise RunAgain("The execution was redriven.", next_attempt=1)
-        request = read_input(task.document, aws.settings)
-        query_id = _start(task, request, aws)
+        job = _read_job(event, aws)
+        query_id = _start(job, aws)
     except AthenaQueryError as error:
-        _refuse(task, error, aws)
+        # Found before there was a query to wait for.
+        logger.info("refused", error=error.name)
+        if callbacks.fail(aws.stepfunctions, event["TaskToken"], error):
+            count("ThrottledStarts" if isinstance(error, Throttled) else type(error).__name__)
         return
     if query_id is None:
         return
     logger.append_keys(query_id=query_id)
-    deadline = _deadline(task, request)
-    if deadline is not None and aws.now() >= deadline:
+    if _late(job, aws):
         aws.table.note_deadline(query_id, aws.now())
         queries.stop(aws.athena, query_id)
     terms = Terms(
-        execution_id=task.execution_id,
-        attempt=task.entry.attempt,
-        max_attempts=request.max_attempts,
-        idempotent=request.idempotent,
-        preview_rows=request.preview_rows,
-        deadline=deadline,
+        execution_id=job.execution_id,
+        redrive_count=job.entry.redrive_count,
+        attempt=job.entry.attempt,
+        max_attempts=job.request.max_attempts,
+        idempotent=job.request.idempotent,
+        preview_rows=job.request.preview_rows,
+        deadline=job.deadline,
     )
-    item = aws.table.offer_token(query_id, task.token, terms, aws.now())
-    if item.noted_state or not task.first_look:
-        settle(aws, item, "executor" if task.first_look else "poll")
+    item = aws.table.offer_token(query_id, event["TaskToken"], terms, aws.now())
+    if event["StateName"] != "Start query":
+        settle(aws, item, "poll")
+    elif item.noted_state:
+        settle(aws, item, "executor")
 
 
-def _start(task: Task, request: Request, aws: Runtime) -> str | None:
+def _read_job(event: dict[str, Any], aws: Runtime) -> Job:
+    """Raise InvalidInput for a bad input, RunAgain if the execution was redriven since the entry."""
+    execution, start = event["Execution"], event["Start"]
+    # First of all: nothing else of an execution's input may be relied on before it is checked.
+    request = read_input(execution["Input"], aws.settings)
+    entry = Entry.read(execution["Id"], start)
+    redrive_count = execution.get("RedriveCount", 0)
+    if redrive_count != entry.redrive_count:
+        raise RunAgain("The execution was redriven.", next_attempt=1, redrive_count=redrive_count)
+    deadline = None
+    if request.timeout_seconds is not None:
+        # A redriven state may keep the time of its first entry.
+        redriven = execution.get("RedriveTime")
+        begun = max(entry.entered, datetime.fromisoformat(redriven).timestamp() if redriven else 0.0)
+        deadline = begun + request.timeout_seconds
+    return Job(execution_id=execution["Id"], entry=entry, request=request, deadline=deadline)
+
+
+def _start(job: Job, aws: Runtime) -> str | None:
     """The id of the entry's query, started if it was not yet; None if the execution is gone meanwhile."""
-    known = aws.table.announce_start(task.execution_id, task.entry, aws.now())
-    query_id = known.query_of(task.entry.id)
-    try:
-        if query_id is None:
-            if known.gone >= task.entry.redrive_count:
+    known = aws.table.announce_start(job.execution_id, job.entry, aws.now())
+    query_id = known.query_of(job.entry.id)
+    if query_id is None:
+        try:
+            if known.gone >= job.entry.redrive_count:
                 logger.info("execution is gone, nothing started")
-                aws.table.withdraw_start(task.execution_id, task.entry, aws.now())
+                aws.table.withdraw_start(job.execution_id, job.entry, aws.now())
                 return None
-            deadline = _deadline(task, request)
-            if deadline is not None and aws.now() >= deadline:
-                raise TimedOut("The deadline (TimeoutSeconds) passed before Athena had room for the query.")
-            query_id = queries.start(aws.athena, request, aws.settings, task.entry.id)
-            logger.info("started", query_id=query_id, attempt=task.entry.attempt)
-    except AthenaQueryError:
-        aws.table.withdraw_start(task.execution_id, task.entry, aws.now())
-        raise
-    known = aws.table.register_start(task.execution_id, task.entry, query_id, aws.now())
-    if known.gone >= task.entry.redrive_count:
+            if _late(job, aws):
+                raise TimedOut(
+                    "The deadline (TimeoutSeconds) passed before Athena had room for the query.",
+                )
+            query_id = queries.start(aws.athena, job.request, aws.settings, job.entry.id)
+        except AthenaQueryError as error:
+            error.attempts = job.entry.attempt - 1
+            aws.table.withdraw_start(job.execution_id, job.entry, aws.now())
+            raise
+        logger.info("started", query_id=query_id, attempt=job.entry.attempt)
+    known = aws.table.register_start(job.execution_id, job.entry, query_id, aws.now())
+    if known.gone >= job.entry.redrive_count:
         logger.info("execution is gone, query stopped", query_id=query_id)
         queries.stop(aws.athena, query_id)
         count("OrphansStopped")
@@ -107,13 +113,5 @@ def _start(task: Task, request: Request, aws: Runtime) -> str | None:
     return query_id
 
 
-def _refuse(task: Task, error: AthenaQueryError, aws: Runtime) -> None:
-    """Fail the task for a reason found before there was a query to wait for."""
-    error.attempts = task.entry.attempt - 1
-    if callbacks.fail(aws.stepfunctions, task.token, error):
-        count("ThrottledStarts" if isinstance(error, Throttled) else type(error).__name__)
-    logger.info("refused", error=error.name, attempt=task.entry.attempt)
-
-
-def _deadline(task: Task, request: Request) -> float | None:
-    return None if request.timeout_seconds is None else task.entry.entered + request.timeout_seconds
+def _late(job: Job, aws: Runtime) -> bool:
+    return job.deadline is not None and aws.now() >= job.deadline

@@ -136,7 +136,7 @@ def look(athena: "AthenaClient", query_id: str) -> Query:
 
 
 def stop(athena: "AthenaClient", query_id: str) -> None:
-    """Ask Athena to stop the query, which ends it as CANCELLED a little later. An ended one stays as it is."""
+    """Ask Athena to stop the query, which a little later ends as CANCELLED. An ended one stays as it is."""
     athena.stop_query_execution(QueryExecutionId=query_id)
 
 

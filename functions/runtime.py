@@ -33,7 +33,7 @@ class Runtime:
 
 @cache
 def runtime() -> Runtime:
-    """The deployed function's runtime. One session serves all clients, since loading one is most of a cold start."""
+    """The deployed function's runtime. One session serves all clients: making one is slow."""
     settings = Settings.from_environment()
     session = boto3.Session(region_name=settings.region)
     return Runtime(

@@ -1,4 +1,4 @@
-"""Settle a task: read its query once from Athena, tell Step Functions how it ended, forget the spent token."""
+"""Settle a task: read its query once from Athena, tell Step Functions how it ended, forget the token."""
 
 import json
 from typing import Any, Literal
@@ -33,7 +33,9 @@ def settle(runtime: Runtime, item: QueryItem, by: SettledBy) -> None:
     error: AthenaQueryError | None = None
     if query.state == "SUCCEEDED":
         output = success(runtime, query, item.terms, by)
-        delivered = callbacks.succeed(runtime.stepfunctions, item.task_token, output)
+        delivered = callbacks.succeed(
+            runtime.stepfunctions, item.task_token, json.dumps(output, ensure_ascii=False)
+        )
     else:
         error = error_of(query, item.terms, deadline_passed=item.deadline_passed, settings=runtime.settings)
         delivered = callbacks.fail(runtime.stepfunctions, item.task_token, error)
@@ -45,11 +47,9 @@ def settle(runtime: Runtime, item: QueryItem, by: SettledBy) -> None:
     runtime.table.forget_token(item.query_id, item.task_token)
 
 
-def success(runtime: Runtime, query: Query, terms: Terms, by: SettledBy) -> str:
-    """The execution's output as JSON, with the preview where it was asked for."""
-    output: dict[str, Any] = output_of(
-        query, settled_by=by, attempts=terms.attempt, settings=runtime.settings
-    )
+def success(runtime: Runtime, query: Query, terms: Terms, by: SettledBy) -> dict[str, Any]:
+    """The execution's output, with the preview where it was asked for."""
+    output = output_of(query, settled_by=by, attempts=terms.attempt, settings=runtime.settings)
     if terms.preview_rows:
         try:
             output["Preview"] = queries.preview(runtime.athena, query, terms.preview_rows)
@@ -57,7 +57,7 @@ def success(runtime: Runtime, query: Query, terms: Terms, by: SettledBy) -> str:
             # The query did succeed, and its result is where the output says.
             output["Preview"] = None
             logger.warning("no preview", query_id=query.query_id, code=unreadable.response["Error"]["Code"])
-    return json.dumps(output, ensure_ascii=False)
+    return output
 
 
 def report(

@@ -43,13 +43,17 @@ class Entry:
     entered: float
 
     @classmethod
-    def read(cls, execution_id: str, document: Mapping[str, Any]) -> "Entry":
-        """From `{EnteredTime, RedriveCount, Attempt}`, as the state machine passes it."""
-        entered, redrive_count = document["EnteredTime"], int(document["RedriveCount"])
+    def read(cls, execution_id: str, start: Mapping[str, Any]) -> "Entry":
+        """From the state machine's `Start`: `{EnteredTime, RedriveCount, RunAgain: {Attempt, RedriveCount}}`.
+
+        `RunAgain` is empty on the first attempt, and out of date after a redrive: attempts are counted anew.
+        """
+        entered, redrive_count = start["EnteredTime"], int(start["RedriveCount"])
+        again = start["RunAgain"]
         return cls(
             id=hashlib.sha256(f"{execution_id} {entered} {redrive_count}".encode()).hexdigest(),
             redrive_count=redrive_count,
-            attempt=int(document["Attempt"]),
+            attempt=int(again["Attempt"]) if again.get("RedriveCount") == redrive_count else 1,
             entered=datetime.fromisoformat(entered).timestamp(),
         )
 
@@ -59,6 +63,7 @@ class Terms:
     """What settling a query needs to know of the execution that waits. `deadline` is in epoch seconds."""
 
     execution_id: str
+    redrive_count: int
     attempt: int
     max_attempts: int
     idempotent: bool
@@ -148,6 +153,7 @@ class TaskTable:
         half: dict[str, Any] = {
             "TaskToken": {"S": task_token},
             "ExecutionId": {"S": terms.execution_id},
+            "RedriveCount": _number(terms.redrive_count),
             "Attempt": _number(terms.attempt),
             "MaxAttempts": _number(terms.max_attempts),
             "Idempotent": {"BOOL": terms.idempotent},
@@ -213,6 +219,7 @@ def _query_item(query_id: str, item: Attributes) -> QueryItem:
         task_token=item.get("TaskToken", {}).get("S"),
         terms=Terms(
             execution_id=item["ExecutionId"]["S"],
+            redrive_count=int(item["RedriveCount"]["N"]),
             attempt=int(item["Attempt"]["N"]),
             max_attempts=int(item["MaxAttempts"]["N"]),
             idempotent=item["Idempotent"]["BOOL"],

@@ -15,9 +15,7 @@ _MEGABYTES_PER_TERABYTE = 10**6
 _LEAST_MEGABYTES = 10
 
 
-def output_of(
-    query: Query, *, settled_by: str, attempts: int, settings: Settings, preview: dict[str, Any] | None = None
-) -> dict[str, Any]:
+def output_of(query: Query, *, settled_by: str, attempts: int, settings: Settings) -> dict[str, Any]:
     """A succeeded query's output, as output.schema.json describes it, but for the preview."""
     return {
         "QueryId": query.query_id,
@@ -51,12 +49,14 @@ def error_of(
     elif not query.transient:
         kind = errors.Failed
     elif terms.attempt < terms.max_attempts and (query.reads_only or terms.idempotent):
-        return errors.RunAgain(query.reason, next_attempt=terms.attempt + 1, query_id=query.query_id)
+        return errors.RunAgain(
+            query.reason, next_attempt=terms.attempt + 1, redrive_count=terms.redrive_count
+        )
     else:
         kind = errors.TransientFailure
-    reasons = {errors.TimedOut: "The query was stopped at its deadline (TimeoutSeconds)."}
+    reason = query.reason or f"Athena ended the query as {query.state} and gave no reason."
     return kind(
-        reasons.get(kind) or query.reason or f"Athena ended the query as {query.state} and gave no reason.",
+        "The query was stopped at its deadline (TimeoutSeconds)." if kind is errors.TimedOut else reason,
         query_id=query.query_id,
         state=query.state,
         category=query.error_category,
@@ -69,8 +69,8 @@ def error_of(
 def estimated_cost_usd(query: Query, usd_per_terabyte: float) -> float:
     """What Athena charges for the query by its price list, discounts and capacity reservations aside.
 
-    Failed queries, reused results and DDL are free; so are utility statements, which scan nothing. A cancelled
-    query is charged for what it scanned (Athena pricing page).
+    Failed queries, reused results and DDL are free; so are utility statements, which scan nothing.
+    A cancelled query is charged for what it scanned (Athena pricing page).
     """
     charged = query.state != "FAILED" and not query.reused_result
     if not charged or (query.statement_type != "DML" and query.scanned_bytes == 0):
