@@ -86,7 +86,8 @@ def _read_job(event: dict[str, Any], aws: Runtime) -> Job:
 
 def _start(job: Job, aws: Runtime) -> str | None:
     """The id of the entry's query, started if it was not yet; None if the execution is gone meanwhile."""
-    known = aws.table.announce_start(job.execution_id, job.entry, aws.now())
+    statement = queries.resolve(aws.athena, job.request, aws.settings)
+    known = aws.table.announce_start(job.execution_id, job.entry, statement.digest, aws.now())
     query_id = known.query_of(job.entry.id)
     if query_id is None:
         try:
@@ -98,7 +99,7 @@ def _start(job: Job, aws: Runtime) -> str | None:
                 raise TimedOut(
                     "The deadline (TimeoutSeconds) passed before Athena had room for the query.",
                 )
-            query_id = queries.start(aws.athena, job.request, aws.settings, job.entry.id)
+            query_id = queries.start(aws.athena, statement, job.request, aws.settings, job.entry.id)
         except AthenaQueryError as error:
             error.attempts = job.entry.attempt - 1
             aws.table.withdraw_start(job.execution_id, job.entry, aws.now())

@@ -1,8 +1,10 @@
 """Athena: start a query, look at it, stop it, read the first rows of its result."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,9 @@ _THROTTLES = frozenset({"TooManyRequestsException", "ThrottlingException"})
 
 # AthenaError.ErrorCategory 1 is a system error (Athena API reference, AthenaError).
 _SYSTEM_ERROR = 1
+
+# BatchGetQueryExecution takes 50 ids (Athena API reference).
+_BATCH = 50
 
 # A preview's bounds. Together with the rest of the output they stay well under Step Functions' 256 KiB.
 PREVIEW_CELL_CHARACTERS = 1_024
@@ -67,35 +72,70 @@ class Query:
         return self.state in ENDED
 
 
-def start(athena: "AthenaClient", request: Request, settings: Settings, client_request_token: str) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """The SQL of a request and the database it runs in, named queries and defaults resolved."""
+
+    query_string: str
+    database: str
+
+    @property
+    def digest(self) -> str:
+        """Tells the statement from others without holding any of it."""
+        return digest(self.query_string)
+
+
+def digest(query_string: str) -> str:
+    return hashlib.sha256(query_string.encode()).hexdigest()
+
+
+def resolve(athena: "AthenaClient", request: Request, settings: Settings) -> Statement:
+    """Raise InvalidRequest if there is no such named query, Throttled if Athena is too busy to say."""
+    if request.named_query_id is None:
+        return Statement(
+            query_string=str(request.query_string), database=request.database or settings.default_database
+        )
+    with _refusals():
+        named = athena.get_named_query(NamedQueryId=request.named_query_id)["NamedQuery"]
+    return Statement(query_string=named["QueryString"], database=request.database or named["Database"])
+
+
+def start(
+    athena: "AthenaClient",
+    statement: Statement,
+    request: Request,
+    settings: Settings,
+    client_request_token: str,
+) -> str:
     """Start the query and return its id; the same token gets the same query back.
 
     Raise InvalidRequest if Athena refuses the statement, Throttled if it has no room for it.
     """
-    try:
-        named = (
-            athena.get_named_query(NamedQueryId=request.named_query_id)["NamedQuery"]
-            if request.named_query_id
-            else None
-        )
-        optional: dict[str, Any] = {}
-        if request.execution_parameters:
-            optional["ExecutionParameters"] = list(request.execution_parameters)
-        if request.result_reuse_minutes:
-            optional["ResultReuseConfiguration"] = {
-                "ResultReuseByAgeConfiguration": {
-                    "Enabled": True,
-                    "MaxAgeInMinutes": request.result_reuse_minutes,
-                }
+    optional: dict[str, Any] = {}
+    if request.execution_parameters:
+        optional["ExecutionParameters"] = list(request.execution_parameters)
+    if request.result_reuse_minutes:
+        optional["ResultReuseConfiguration"] = {
+            "ResultReuseByAgeConfiguration": {
+                "Enabled": True,
+                "MaxAgeInMinutes": request.result_reuse_minutes,
             }
-        database = request.database or (named and named["Database"]) or settings.default_database
+        }
+    with _refusals():
         return athena.start_query_execution(
-            QueryString=named["QueryString"] if named else str(request.query_string),
-            QueryExecutionContext={"Database": database, "Catalog": request.catalog},
+            QueryString=statement.query_string,
+            QueryExecutionContext={"Database": statement.database, "Catalog": request.catalog},
             WorkGroup=settings.work_group,
             ClientRequestToken=client_request_token,
             **optional,
         )["QueryExecutionId"]
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Athena's answers that are the caller's news, as typed errors; others are faults and pass."""
+    try:
+        yield
     except ClientError as error:
         code = error.response["Error"]["Code"]
         reason = error.response["Error"].get("Message", code)
@@ -133,6 +173,25 @@ def look(athena: "AthenaClient", query_id: str) -> Query:
         total_ms=statistics.get("TotalExecutionTimeInMillis", 0),
         reused_result=statistics.get("ResultReuseInformation", {}).get("ReusedPreviousResult", False),
     )
+
+
+def running_since(athena: "AthenaClient", work_group: str, since: datetime) -> Iterator[tuple[str, str]]:
+    """`(query id, digest of its SQL)` of each query submitted since then that has not ended."""
+    pages = athena.get_paginator("list_query_executions").paginate(
+        WorkGroup=work_group, PaginationConfig={"PageSize": _BATCH}
+    )
+    for page in pages:
+        ids = page["QueryExecutionIds"]
+        if not ids:
+            return
+        batch = athena.batch_get_query_execution(QueryExecutionIds=ids)["QueryExecutions"]
+        recent = [query for query in batch if query["Status"]["SubmissionDateTime"] >= since]
+        for query in recent:
+            if query["Status"]["State"] not in ENDED:
+                yield query["QueryExecutionId"], digest(query["Query"])
+        # Athena lists the newest first.
+        if not recent:
+            return
 
 
 def stop(athena: "AthenaClient", query_id: str) -> None:

@@ -99,6 +99,7 @@ class AnnouncedStart:
     entry_id: str
     redrive_count: int
     at: float
+    statement_digest: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +123,16 @@ class TaskTable:
     name: str
     ttl_seconds: int
 
-    def announce_start(self, execution_id: str, entry: Entry, now: float) -> ExecutionItem:
+    def announce_start(
+        self, execution_id: str, entry: Entry, statement_digest: str, now: float
+    ) -> ExecutionItem:
         """Say that a query is about to be started, so that a crash before `register_start` leaves a trace."""
-        announced = {"M": {"RedriveCount": _number(entry.redrive_count), "At": _number(round(now, 3))}}
-        return _execution_item(self._merge(execution_id, now, put={_ANNOUNCED + entry.id: announced}))
+        announced = {
+            "RedriveCount": _number(entry.redrive_count),
+            "At": _number(round(now, 3)),
+            "StatementDigest": {"S": statement_digest},
+        }
+        return _execution_item(self._merge(execution_id, now, put={_ANNOUNCED + entry.id: {"M": announced}}))
 
     def register_start(self, execution_id: str, entry: Entry, query_id: str, now: float) -> ExecutionItem:
         """Record which query the entry started."""
@@ -249,6 +256,7 @@ def _execution_item(item: Attributes) -> ExecutionItem:
                 entry_id=name.removeprefix(_ANNOUNCED),
                 redrive_count=int(value["M"]["RedriveCount"]["N"]),
                 at=float(value["M"]["At"]["N"]),
+                statement_digest=value["M"]["StatementDigest"]["S"],
             )
             for name, value in item.items()
             if name.startswith(_ANNOUNCED)
