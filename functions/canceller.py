@@ -54,7 +54,8 @@ def _sweep(start: AnnouncedStart, aws: Runtime) -> None:
     and is in no item of the table.
     """
     since = datetime.fromtimestamp(start.at - _CLOCK_SKEW_SECONDS, UTC)
-    for query_id, digest in queries.running_since(aws.athena, aws.settings.work_group, since):
+    until = datetime.fromtimestamp(start.at + CONFIRMATION_SECONDS, UTC)
+    for query_id, digest in queries.running(aws.athena, aws.settings.work_group, since=since, until=until):
         if digest == start.statement_digest and aws.table.find_query(query_id).terms is None:
             _stop(query_id, aws)
 

@@ -175,8 +175,10 @@ def look(athena: "AthenaClient", query_id: str) -> Query:
     )
 
 
-def running_since(athena: "AthenaClient", work_group: str, since: datetime) -> Iterator[tuple[str, str]]:
-    """`(query id, digest of its SQL)` of each query submitted since then that has not ended."""
+def running(
+    athena: "AthenaClient", work_group: str, *, since: datetime, until: datetime
+) -> Iterator[tuple[str, str]]:
+    """`(query id, digest of its SQL)` of each query submitted in that time that has not ended."""
     pages = athena.get_paginator("list_query_executions").paginate(
         WorkGroup=work_group, PaginationConfig={"PageSize": _BATCH}
     )
@@ -187,7 +189,7 @@ def running_since(athena: "AthenaClient", work_group: str, since: datetime) -> I
         batch = athena.batch_get_query_execution(QueryExecutionIds=ids)["QueryExecutions"]
         recent = [query for query in batch if query["Status"]["SubmissionDateTime"] >= since]
         for query in recent:
-            if query["Status"]["State"] not in ENDED:
+            if query["Status"]["SubmissionDateTime"] <= until and query["Status"]["State"] not in ENDED:
                 yield query["QueryExecutionId"], digest(query["Query"])
         # Athena lists the newest first.
         if not recent:
