@@ -27,6 +27,7 @@ Attributes = Mapping[str, Any]
 
 _STARTED = "Started/"
 _ANNOUNCED = "Announced/"
+_GONE = "Gone/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +148,10 @@ class TaskTable:
 
     def mark_gone(self, execution_id: str, redrive_count: int, now: float) -> ExecutionItem:
         """Record that the execution ended without success under this redrive count."""
-        return _execution_item(self._merge(execution_id, now, put={"Gone": _number(redrive_count)}))
+        # An attribute for each count: the events of two ends can arrive in either order.
+        return _execution_item(
+            self._merge(execution_id, now, put={f"{_GONE}{redrive_count}": {"BOOL": True}})
+        )
 
     def find_execution(self, execution_id: str) -> ExecutionItem:
         return _execution_item(self._get(execution_id))
@@ -261,5 +265,5 @@ def _execution_item(item: Attributes) -> ExecutionItem:
             for name, value in item.items()
             if name.startswith(_ANNOUNCED)
         ),
-        gone=int(item.get("Gone", {}).get("N", -1)),
+        gone=max((int(name.removeprefix(_GONE)) for name in item if name.startswith(_GONE)), default=-1),
     )
