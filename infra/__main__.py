@@ -1,0 +1,37 @@
+"""The CDK app, as cdk.json starts it: `python -m infra`."""
+
+import sys
+from pathlib import Path
+
+from aws_cdk import App, Validations
+from cdk_nag import AwsSolutionsChecks
+
+from infra.bundle import BundleError, bundle
+from infra.settings import SettingError, Settings
+from infra.stack import QueryStack
+
+
+def main() -> int:
+    """Return 0, or 1 after words about a wrong setting, a failed bundle, or a finding of cdk-nag."""
+    app = App()
+    try:
+        settings = Settings.from_context(app.node.get_all_context())
+        code = bundle(Path(__file__).parents[1])
+    except (SettingError, BundleError) as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    QueryStack(app, settings=settings, code=code)
+    # A finding that nobody has explained fails the synthesis.
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    try:
+        app.synth()
+    except RuntimeError as error:
+        # The findings have been printed; the trace of CDK's own JavaScript adds nothing.
+        if str(error).startswith("ValidationFailed"):
+            return 1
+        raise
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""What the Lambda functions are deployed from: their code, the schemas and the locked dependencies.
+
+Built without Docker: pip fetches wheels for the runtime's platform whatever machine it runs on. See
+docs/adr/0010-bundling-without-docker.md.
+"""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+PYTHON = "3.13"
+_PLATFORM = "manylinux2014_aarch64"
+
+# What pip brings and no function needs. Of a dependency's metadata, its version and its licence stay.
+_NEEDLESS = (
+    *("bin", "**/tests", "**/*.min.js", "**/*.min.css"),
+    *("*.dist-info/RECORD", "*.dist-info/WHEEL", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED"),
+)
+
+
+class BundleError(Exception):
+    """The dependencies could not be installed. Its text is one line."""
+
+
+def bundle(root: Path) -> Path:
+    """Return the directory to deploy, built under `root`/build unless the same input was built before.
+
+    `root` is the project's directory. Raise BundleError.
+    """
+    lock = root / "functions" / "requirements.lock"
+    sources = sorted([*(root / "functions").rglob("*.py"), *(root / "statemachine").glob("*.schema.json")])
+    compiler = _compiler()
+    if compiler is None:
+        notice = (
+            f"no python{PYTHON} here: the functions go without bytecode, their imports take 2.5 times as long"
+        )
+        print(notice, file=sys.stderr)  # noqa: T201
+
+    def fill_dependencies(directory: Path) -> None:
+        _install(lock, directory)
+
+    def fill(directory: Path) -> None:
+        shutil.copytree(dependencies, directory, dirs_exist_ok=True)
+        for source in sources:
+            target = directory / source.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        if compiler:
+            _compile(compiler, directory)
+        _make_readable(directory)
+
+    recipe = Path(__file__)
+    dependencies = _cached(root / "build", "dependencies", _digest(root, [recipe, lock]), fill_dependencies)
+    digest = _digest(root, [recipe, lock, *sources], extra="bytecode" if compiler else "")
+    return _cached(root / "build", "functions", digest, fill)
+
+
+def _digest(root: Path, paths: Iterable[Path], extra: str = "") -> str:
+    digest = hashlib.sha256(extra.encode())
+    for path in paths:
+        content = path.read_bytes()
+        name = path.relative_to(root) if path.is_relative_to(root) else path.name
+        digest.update(f"\n{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def _cached(build: Path, name: str, digest: str, fill: Callable[[Path], None]) -> Path:
+    """`build`/`name`-`digest`, filled if it is not there. It appears at once and whole, or not at all."""
+    target = build / f"{name}-{digest}"
+    if target.is_dir():
+        return target
+    build.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=build, prefix=f".{name}-") as scratch:
+        filled = Path(scratch) / "filled"
+        filled.mkdir()
+        fill(filled)
+        try:
+            filled.rename(target)
+        except OSError:
+            # Somebody else's synthesis was first, with the same content.
+            if not target.is_dir():
+                raise
+    return target
+
+
+def _install(lock: Path, directory: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input"]
+    wanted = ["--require-hashes", "--no-deps", "--requirement", str(lock)]
+    runtime = ["--platform", _PLATFORM, "--python-version", PYTHON, "--only-binary=:all:", "--no-compile"]
+    run = subprocess.run(  # noqa: S603
+        [*pip, "install", *wanted, *runtime, "--target", str(directory)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode:
+        words = [line for line in run.stderr.splitlines() if line.strip()] or [f"exit code {run.returncode}"]
+        errors = [line for line in words if line.startswith("ERROR")] or words
+        raise BundleError(f"pip cannot install {lock.name} for the functions: {errors[-1]}")
+    for pattern in _NEEDLESS:
+        for path in sorted(directory.glob(pattern)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _compiler() -> str | None:
+    """A Python of the runtime's version: bytecode of any other is not used."""
+    probe = f"import sys; sys.exit('{PYTHON}' != '%d.%d' % sys.version_info[:2])"
+    installed = sorted((Path.home() / ".pyenv" / "versions").glob(f"{PYTHON}*/bin/python{PYTHON}"))
+    for candidate in filter(None, [shutil.which(f"python{PYTHON}"), *map(str, installed)]):
+        # pyenv's own python3.13 on PATH fails unless that version is switched on.
+        run = subprocess.run([candidate, "-c", probe], capture_output=True, check=False)  # noqa: S603
+        if run.returncode == 0:
+            return candidate
+    return None
+
+
+def _compile(compiler: str, directory: Path) -> None:
+    """Bytecode beside the sources, valid whatever the zip's time stamps; tracebacks name /var/task."""
+    invalidation = ["--invalidation-mode", "unchecked-hash"]
+    subprocess.run(  # noqa: S603
+        [
+            compiler,
+            "-m",
+            "compileall",
+            "-q",
+            "-f",
+            *invalidation,
+            "-s",
+            directory,
+            "-p",
+            "/var/task",
+            directory,
+        ],
+        check=True,
+    )
+
+
+def _make_readable(directory: Path) -> None:
+    """For the runtime's user, whatever this machine's umask is: the zip keeps the modes."""
+    for path in directory.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)

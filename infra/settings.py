@@ -1,0 +1,177 @@
+"""The stack's settings: CDK context, read and checked once, before anything is built.
+
+`cdk deploy -c patienceSeconds=120`, or the `context` of cdk.json, sets one; its name is the field's in
+camelCase.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+# The retention periods that CloudWatch Logs takes (API reference, PutRetentionPolicy).
+_LOG_RETENTION_DAYS = (
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
+    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
+)
+
+# CDK keeps notes of its own in the context; their names hold one of these, ours are plain camelCase.
+_OURS = re.compile(r"[A-Za-z0-9_]+")
+
+
+class SettingError(Exception):
+    """A setting that cannot be used. Its text is one line: the name, the value, what is allowed."""
+
+
+@dataclass(frozen=True, order=True)
+class Prefix:
+    """The objects of `bucket` whose keys start with `key`: empty, or it ends with a slash."""
+
+    bucket: str
+    key: str
+
+
+def _whole_number(low: int, high: int) -> Callable[[Any], int]:
+    def parse(value: Any) -> int:
+        # int() takes True, 1.5 and " 1_0 " too.
+        if (
+            not isinstance(value, bool)
+            and re.fullmatch(r"[0-9]{1,18}", str(value))
+            and low <= int(value) <= high
+        ):
+            return int(value)
+        raise ValueError(f"a whole number from {low} to {high}")
+
+    return parse
+
+
+def _one_of(*allowed: Any) -> Callable[[Any], Any]:
+    def parse(value: Any) -> Any:
+        for one in allowed:
+            if str(value) == str(one):
+                return one
+        raise ValueError("one of " + ", ".join(map(str, allowed)))
+
+    return parse
+
+
+def _amount(low: float, high: float) -> Callable[[Any], float]:
+    def parse(value: Any) -> float:
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", str(value)) and low <= float(value) <= high:
+            return float(value)
+        raise ValueError(f"a number from {low:g} to {high:g}")
+
+    return parse
+
+
+def _text(pattern: str, allowed: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if isinstance(value, str) and re.fullmatch(pattern, value):
+            return value
+        raise ValueError(allowed)
+
+    return parse
+
+
+def _list_of(parse_one: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """A JSON list, or text with commas in between: the command line has no lists."""
+
+    def parse(value: Any) -> tuple[Any, ...]:
+        try:
+            if isinstance(value, str):
+                value = json.loads(value) if value.startswith("[") else value.split(",")
+            if isinstance(value, list | tuple):
+                return tuple(sorted({parse_one(str(one).strip()) for one in value if str(one).strip()}))
+        except json.JSONDecodeError:
+            pass
+        except ValueError as allowed:
+            raise ValueError(f"a list, each {allowed}") from None
+        raise ValueError("a JSON list, or text with commas in between")
+
+    return parse
+
+
+def _prefix(value: Any) -> Prefix:
+    match = re.fullmatch(r"(?:s3://)?([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/((?:[^*?$/\s]+/)*)", value)
+    if match is None:
+        raise ValueError("an S3 prefix as bucket/prefix/ with the slash at its end, without * ? $ or blanks")
+    return Prefix(bucket=match[1], key=match[2])
+
+
+_database = _text(r"[a-z0-9_-]{1,255}", "a Glue database: lower-case letters, digits, _ or -")
+
+
+def _setting(default: Any, parse: Callable[[Any], Any]) -> Any:
+    return field(default=default, metadata={"parse": parse})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Days, seconds and bytes as the names say; money in USD."""
+
+    # The stack, its workgroup and its state machine are all called this.
+    stack_name: str = _setting(
+        "AthenaQueries",
+        _text(r"[A-Za-z][A-Za-z0-9-]{0,49}", "up to 50 letters, digits and -, a letter first"),
+    )
+    # How long "Start query" waits for Athena's event before the state machine looks for itself, and how
+    # often it looks then.
+    patience_seconds: int = _setting(300, _whole_number(1, 86_400))
+    poll_seconds: int = _setting(30, _whole_number(1, 3_600))
+    # Before a query runs again after a transient failure; doubled for each attempt after that.
+    back_off_seconds: int = _setting(10, _whole_number(1, 3_600))
+    # For executions that do not say MaxAttempts themselves.
+    max_attempts: int = _setting(2, _whole_number(1, 10))
+    # Athena stops a query that scans more. Its own least is 10 MB (API reference, WorkGroupConfiguration).
+    bytes_scanned_limit: int = _setting(1024**4, _whole_number(10_000_000, 10**17))
+    # The query's context where the execution's input names none.
+    default_database: str = _setting("default", _database)
+    default_catalog: str = _setting(
+        "AwsDataCatalog", _text(r"[A-Za-z0-9_@-]{1,127}", "a data catalog: letters, digits, _ @ or -")
+    )
+    # What queries may reach. Writing includes reading.
+    read_databases: tuple[str, ...] = _setting((), _list_of(_database))
+    write_databases: tuple[str, ...] = _setting((), _list_of(_database))
+    read_prefixes: tuple[Prefix, ...] = _setting((), _list_of(_prefix))
+    write_prefixes: tuple[Prefix, ...] = _setting((), _list_of(_prefix))
+    results_retention_days: int = _setting(30, _whole_number(1, 3_650))
+    log_retention_days: int = _setting(30, _one_of(*_LOG_RETENTION_DAYS))
+    # An item of the task table has to outlive its execution, and that may last two days.
+    task_ttl_days: int = _setting(7, _whole_number(3, 365))
+    # For the estimate of a query's cost only.
+    usd_per_terabyte: float = _setting(5.0, _amount(0, 1_000))
+    # The SNS topic that alarms notify; none if empty.
+    alarm_topic_arn: str = _setting(
+        "", _text(r"|arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[\w-]+", "an SNS topic's ARN")
+    )
+    # cli-credentials deploys with the caller's own rights, not by the roles of `cdk bootstrap`.
+    synthesizer: str = _setting("default", _one_of("default", "cli-credentials"))
+
+    @classmethod
+    def from_context(cls, context: Mapping[str, Any]) -> "Settings":
+        """Raise SettingError for a name that is no setting, and for a value that is not allowed."""
+        parsers = {_camel_case(one.name): one for one in fields(cls)}
+        chosen = {}
+        for name, value in context.items():
+            if not _OURS.fullmatch(name):
+                continue
+            if name not in parsers:
+                raise SettingError(_unknown(name, value, list(parsers)))
+            try:
+                chosen[parsers[name].name] = parsers[name].metadata["parse"](value)
+            except ValueError as allowed:
+                raise SettingError(f"setting {name} is {json.dumps(value)}; it must be {allowed}") from None
+        return cls(**chosen)
+
+
+def _camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _unknown(name: str, value: Any, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    allowed = f"did you mean {near[0]}?" if near else "the settings are " + ", ".join(sorted(names))
+    return f"setting {name} (here {json.dumps(value)}) does not exist; {allowed}"

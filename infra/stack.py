@@ -1,0 +1,44 @@
+"""The one stack: the query engine and the workflow, and what the one may do with the other."""
+
+from pathlib import Path
+
+from aws_cdk import CfnOutput, CliCredentialsStackSynthesizer, DefaultStackSynthesizer, Stack, Tags
+from constructs import Construct
+
+from infra.query_engine import QueryEngine
+from infra.settings import Settings
+from infra.workflow import Workflow
+
+_SYNTHESIZERS = {"default": DefaultStackSynthesizer, "cli-credentials": CliCredentialsStackSynthesizer}
+
+
+class QueryStack(Stack):
+    """Deploys the functions from the directory `code`. Its environment is the CLI's: account and region."""
+
+    def __init__(self, scope: Construct, *, settings: Settings, code: Path) -> None:
+        super().__init__(
+            scope,
+            settings.stack_name,
+            description="Runs Athena queries as Step Functions executions that end when Athena says so",
+            synthesizer=_SYNTHESIZERS[settings.synthesizer](),
+        )
+        Tags.of(self).add("application", settings.stack_name)
+        engine = QueryEngine(self, "QueryEngine", settings=settings)
+        workflow = Workflow(
+            self, "Workflow", settings=settings, code=code, work_group_name=engine.work_group_name
+        )
+        engine.allow_running(workflow.executor.role)
+        engine.allow_looking(workflow.checker.role)
+        engine.allow_stopping(workflow.canceller.role)
+        outputs = {
+            "StateMachineArn": workflow.state_machine.state_machine_arn,
+            "WorkGroupName": engine.work_group_name,
+            "ResultsBucketName": engine.results_bucket.bucket_name,
+            "TaskTableName": workflow.task_table.table_name,
+            "ExecutorFunctionName": workflow.executor.function.function_name,
+            "CheckerFunctionName": workflow.checker.function.function_name,
+            "CancellerFunctionName": workflow.canceller.function.function_name,
+            "DeadLetterQueueUrl": workflow.dead_letters.queue_url,
+        }
+        for name, value in outputs.items():
+            CfnOutput(self, name, value=value)

@@ -1,0 +1,204 @@
+"""The workflow: state machine, the functions that it and the events call, and the table where they meet."""
+
+from pathlib import Path
+
+from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from infra.function import Function
+from infra.log import log_group
+from infra.permissions import acknowledge, allow
+from infra.settings import Settings
+
+DOCUMENT = Path(__file__).parents[1] / "statemachine" / "athena_query.asl.json"
+METRICS_NAMESPACE = "AthenaQueries"
+
+
+class Workflow(Construct):
+    """`state_machine`, `executor`, `checker`, `canceller`, `task_table`, `rules` and `dead_letters`.
+
+    The functions' rights to Athena are granted by whoever owns the workgroup.
+    """
+
+    def __init__(
+        self, scope: Construct, id_: str, *, settings: Settings, code: Path, work_group_name: str
+    ) -> None:
+        super().__init__(scope, id_)
+        self._settings = settings
+        self._code = code
+        self._work_group_name = work_group_name
+        self.task_table = self._make_task_table()
+        self.dead_letters = sqs.Queue(
+            self,
+            "DeadLetters",
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=Duration.days(14),
+        )
+        acknowledge(self.dead_letters, "AwsSolutions-SQS3", "This is the dead-letter queue.")
+        self.executor = self._make_function("Executor", "Starts queries and registers the tasks that wait")
+        self.checker = self._make_function(
+            "Checker", "Hears of a query's end and settles the task that waits"
+        )
+        self.canceller = self._make_function("Canceller", "Stops the queries of executions that are gone")
+        self.state_machine = self._make_state_machine()
+        self.rules = self._make_rules()
+        self._grant()
+
+    def _make_task_table(self) -> dynamodb.Table:
+        table = dynamodb.Table(
+            self,
+            "Tasks",
+            partition_key=dynamodb.Attribute(name="Id", type=dynamodb.AttributeType.STRING),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            time_to_live_attribute="ExpiresAt",
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        acknowledge(
+            table, "AwsSolutions-DDB3", "Items live for days and are worthless once executions have ended."
+        )
+        return table
+
+    def _make_function(self, name: str, description: str) -> Function:
+        settings = self._settings
+        return Function(
+            self,
+            name,
+            settings=settings,
+            code=self._code,
+            handler=f"functions.{name.lower()}.handler",
+            description=description,
+            # functions/settings.py reads these.
+            environment={
+                "TASK_TABLE": self.task_table.table_name,
+                "WORK_GROUP": self._work_group_name,
+                "DEFAULT_DATABASE": settings.default_database,
+                "DEFAULT_CATALOG": settings.default_catalog,
+                "MAX_ATTEMPTS": str(settings.max_attempts),
+                "USD_PER_TERABYTE": str(settings.usd_per_terabyte),
+                "POLL_SECONDS": str(settings.poll_seconds),
+                "TASK_TTL_DAYS": str(settings.task_ttl_days),
+                "POWERTOOLS_SERVICE_NAME": settings.stack_name,
+                "POWERTOOLS_METRICS_NAMESPACE": METRICS_NAMESPACE,
+                "POWERTOOLS_LOG_LEVEL": "INFO",
+            },
+        )
+
+    def _make_state_machine(self) -> sfn.StateMachine:
+        # Below this prefix a log needs no entry in the account's log resource policy, whose size is limited
+        # (Step Functions developer guide, "Using CloudWatch Logs to log execution history").
+        log_name = f"/aws/vendedlogs/states/{self._settings.stack_name}"
+        log = log_group(self, retention_days=self._settings.log_retention_days, name=log_name)
+        return sfn.StateMachine(
+            self,
+            "StateMachine",
+            state_machine_name=self._settings.stack_name,
+            state_machine_type=sfn.StateMachineType.STANDARD,
+            comment="Runs one Athena query",
+            # In the template and not beside it: `cdk diff` shows what changes, cfn-lint reads it.
+            definition_body=sfn.DefinitionBody.from_string(DOCUMENT.read_text()),
+            definition_substitutions={
+                "ExecutorArn": self.executor.function.function_arn,
+                "CheckerArn": self.checker.function.function_arn,
+                "PatienceSeconds": str(self._settings.patience_seconds),
+                "PollSeconds": str(self._settings.poll_seconds),
+                "BackOffSeconds": str(self._settings.back_off_seconds),
+            },
+            role=self._make_state_machine_role().without_policy_updates(),
+            # Execution data holds the SQL and the task token.
+            logs=sfn.LogOptions(destination=log, level=sfn.LogLevel.ALL, include_execution_data=False),
+            tracing_enabled=True,
+        )
+
+    def _make_state_machine_role(self) -> iam.Role:
+        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
+        allow(
+            role,
+            "CallFunctions",
+            actions=["lambda:InvokeFunction"],
+            on=[self.executor.function.function_arn, self.checker.function.function_arn],
+        )
+        allow(
+            role,
+            "DeliverLog",
+            actions=[
+                *("logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery"),
+                *("logs:DeleteLogDelivery", "logs:ListLogDeliveries"),
+                *("logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups"),
+            ],
+            on=["*"],
+            wildcards="CloudWatch's log delivery has no resources to name (service authorization reference).",
+        )
+        allow(
+            role,
+            "WriteTraces",
+            actions=[
+                *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+                *("xray:GetSamplingRules", "xray:GetSamplingTargets"),
+            ],
+            on=["*"],
+            wildcards="X-Ray has no resources to name (service authorization reference).",
+        )
+        return role
+
+    def _make_rules(self) -> list[events.Rule]:
+        query_ended = events.EventPattern(
+            source=["aws.athena"],
+            detail_type=["Athena Query State Change"],
+            detail={
+                "workgroupName": [self._work_group_name],
+                "currentState": ["SUCCEEDED", "FAILED", "CANCELLED"],
+            },
+        )
+        execution_gone = events.EventPattern(
+            source=["aws.states"],
+            detail_type=["Step Functions Execution Status Change"],
+            detail={
+                "stateMachineArn": [self.state_machine.state_machine_arn],
+                "status": ["ABORTED", "TIMED_OUT", "FAILED"],
+            },
+        )
+        return [
+            self._make_rule("QueryEnded", query_ended, self.checker),
+            self._make_rule("ExecutionGone", execution_gone, self.canceller),
+        ]
+
+    def _make_rule(self, name: str, pattern: events.EventPattern, listener: Function) -> events.Rule:
+        listener.keep_lost_events(self.dead_letters)
+        target = targets.LambdaFunction(
+            listener.function,
+            dead_letter_queue=self.dead_letters,
+            # After an hour the polling loop has settled the task, and most queries have ended by themselves.
+            max_event_age=Duration.hours(1),
+            retry_attempts=185,
+        )
+        return events.Rule(self, name, event_pattern=pattern, targets=[target])
+
+    def _grant(self) -> None:
+        # Composed, not referred to: the state machine refers to the executor already.
+        state_machine = Stack.of(self).format_arn(
+            service="states",
+            resource="stateMachine",
+            resource_name=self._settings.stack_name,
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        for function in (self.executor, self.checker):
+            # IAM checks these against the state machine of the token, although the service authorization
+            # reference lists no resource for them (https://github.com/aws/aws-cdk/pull/8486).
+            allow(
+                function.role,
+                "SettleTasks",
+                actions=["states:SendTaskSuccess", "states:SendTaskFailure"],
+                on=[state_machine],
+            )
+        table = [self.task_table.table_arn]
+        allow(self.executor.role, "MeetInTable", actions=["dynamodb:UpdateItem"], on=table)
+        for function in (self.checker, self.canceller):
+            allow(function.role, "MeetInTable", actions=["dynamodb:UpdateItem", "dynamodb:GetItem"], on=table)
