@@ -1,0 +1,61 @@
+"""The stack, synthesized once for all tests here. Nothing is bundled: the functions' code is a stub."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aws_cdk import App
+
+from infra.settings import Settings
+from infra.stack import QueryStack
+from tests.template.reading import Template
+
+ROOT = Path(__file__).parents[2]
+
+# Something of everything that a setting can grant.
+CONTEXT = {
+    "readDatabases": "flights",
+    "writeDatabases": "lab",
+    "readPrefixes": "sample-data/flights/,sample-data/weather/,other-data/",
+    "writePrefixes": "sample-data/lab/",
+    "defaultDatabase": "flights",
+}
+
+Synthesize = Callable[[Mapping[str, Any]], tuple[App, Template]]
+
+
+@pytest.fixture(scope="session")
+def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("code")
+    (directory / "stub.py").write_text("# in place of the bundle\n")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def synthesize(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
+    """Synthesize the app of cdk.json with more context: the app, and the template of its stack."""
+    flags = json.loads((ROOT / "cdk.json").read_text())["context"]
+
+    def run(context: Mapping[str, Any]) -> tuple[App, Template]:
+        app = App(
+            context={**flags, **context},
+            outdir=str(tmp_path_factory.mktemp("cdk.out")),
+            analytics_reporting=False,
+        )
+        stack = QueryStack(app, settings=Settings.from_context({**flags, **context}), code=code)
+        assembly = app.synth()
+        return app, Template(assembly.get_stack_by_name(stack.stack_name).template)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def app_and_template(synthesize: Synthesize) -> tuple[App, Template]:
+    return synthesize(CONTEXT)
+
+
+@pytest.fixture(scope="session")
+def template(app_and_template: tuple[App, Template]) -> Template:
+    return app_and_template[1]

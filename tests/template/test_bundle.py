@@ -1,0 +1,94 @@
+"""The functions' bundle: whole, for the runtime's platform, and built once for the same input."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.bundle import BundleError, bundle
+from tests.template.conftest import ROOT
+
+LOCK = (ROOT / "functions" / "requirements.lock").read_text()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with the shape of ours that needs no package."""
+    for name in ("functions/a.py", "statemachine/input.schema.json", "statemachine/x.asl.json"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("1\n")
+    (tmp_path / "functions" / "requirements.lock").write_text("# nothing\n")
+    return tmp_path
+
+
+def test_the_same_input_is_built_once(project: Path) -> None:
+    first = bundle(project)
+    (first / "mark").touch()
+    assert bundle(project) == first
+    assert (first / "mark").exists()
+
+
+@pytest.mark.parametrize("name", ["functions/a.py", "functions/b.py", "statemachine/input.schema.json"])
+def test_a_changed_input_is_built_anew(project: Path, name: str) -> None:
+    first = bundle(project)
+    (project / name).write_text("2\n")
+    second = bundle(project)
+    assert second != first
+    assert (second / name).read_text() == "2\n"
+
+
+def test_a_changed_document_leaves_the_functions_as_they_are(project: Path) -> None:
+    first = bundle(project)
+    (project / "statemachine" / "x.asl.json").write_text("2\n")
+    assert bundle(project) == first
+    assert not (first / "statemachine" / "x.asl.json").exists()
+
+
+def test_a_failed_build_says_so_in_one_line_and_leaves_nothing(project: Path) -> None:
+    (project / "functions" / "requirements.lock").write_text("no-hash-here==1.0\n")
+    with pytest.raises(BundleError, match=r"^pip cannot install requirements.lock .*\bERROR: [^\n]+$"):
+        bundle(project)
+    assert list((project / "build").iterdir()) == []
+
+
+def test_the_runtime_may_read_it_whatever_the_umask(project: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        built = bundle(project)
+    finally:
+        os.umask(before)
+    for path in built.rglob("*"):
+        assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644), path
+
+
+def test_the_lock_has_hashes_and_no_addresses() -> None:
+    assert "://" not in LOCK
+    assert "--index-url" not in LOCK
+    pins = [line for line in LOCK.splitlines() if "==" in line]
+    assert pins
+    assert all(line.endswith("\\") for line in pins), "each is followed by its hashes"
+
+
+def test_the_bundle_holds_all_that_the_handlers_import(tmp_path: Path) -> None:
+    built = tmp_path / "task"
+    # A copy: importing writes bytecode.
+    shutil.copytree(bundle(ROOT), built)
+    assert not list(built.glob("boto*")), "it comes with the runtime"
+    assert list(built.glob("*.dist-info/METADATA"))
+    assert not list(built.rglob("*.so")), "compiled for one platform, while the tests run on another"
+    handlers = "functions.executor, functions.checker, functions.canceller"
+    probe = f"import {handlers}, aws_lambda_powertools as library; print(library.__file__)"
+    run = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", probe],
+        cwd=built,
+        env={**os.environ, "PYTHONPATH": str(built), "POWERTOOLS_METRICS_NAMESPACE": "x"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith(str(built))

@@ -1,0 +1,176 @@
+"""Promise 4: each role can do what its function needs and nothing else."""
+
+import re
+
+import pytest
+
+from tests.template.conftest import Synthesize
+from tests.template.reading import Template, listed, text
+
+# These have no resources that a policy could name (service authorization reference).
+UNNAMEABLE = {
+    *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+    *("xray:GetSamplingRules", "xray:GetSamplingTargets"),
+    *("logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery"),
+    *("logs:DeleteLogDelivery", "logs:ListLogDeliveries"),
+    *("logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups"),
+}
+
+LOG_AND_TRACE = {
+    *("logs:CreateLogStream", "logs:PutLogEvents"),
+    *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+}
+SETTLE = {"states:SendTaskSuccess", "states:SendTaskFailure"}
+READ_TABLES = {
+    *("glue:GetTable", "glue:GetTables"),
+    *("glue:GetPartition", "glue:GetPartitions", "glue:BatchGetPartition"),
+}
+WRITE_TABLES = {
+    *("glue:CreateTable", "glue:UpdateTable", "glue:DeleteTable"),
+    *("glue:CreatePartition", "glue:BatchCreatePartition", "glue:UpdatePartition"),
+    *("glue:BatchUpdatePartition", "glue:DeletePartition", "glue:BatchDeletePartition"),
+}
+WRITE_OBJECTS = {
+    *("s3:PutObject", "s3:DeleteObject"),
+    *("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:ListBucketMultipartUploads"),
+}
+
+ACTIONS = {
+    "executor": {
+        *LOG_AND_TRACE,
+        *SETTLE,
+        *("athena:StartQueryExecution", "athena:StopQueryExecution"),
+        *("athena:GetQueryExecution", "athena:GetQueryResults"),
+        *("athena:GetNamedQuery", "athena:GetPreparedStatement", "athena:GetDataCatalog"),
+        *("glue:GetDatabase", "glue:GetDatabases"),
+        *READ_TABLES,
+        *WRITE_TABLES,
+        *("s3:GetBucketLocation", "s3:ListBucket", "s3:GetObject"),
+        *WRITE_OBJECTS,
+        "dynamodb:UpdateItem",
+    },
+    "checker": {
+        *LOG_AND_TRACE,
+        *SETTLE,
+        *("athena:GetQueryExecution", "athena:GetQueryResults", "s3:GetObject"),
+        *("dynamodb:UpdateItem", "dynamodb:GetItem"),
+        "sqs:SendMessage",
+    },
+    "canceller": {
+        *LOG_AND_TRACE,
+        *("athena:GetQueryExecution", "athena:BatchGetQueryExecution"),
+        *("athena:ListQueryExecutions", "athena:StopQueryExecution"),
+        *("dynamodb:UpdateItem", "dynamodb:GetItem"),
+        "sqs:SendMessage",
+    },
+}
+STATE_MACHINE_ACTIONS = {"lambda:InvokeFunction", *UNNAMEABLE}
+
+
+def state_machine_role(template: Template) -> str:
+    role: str = template.one("AWS::StepFunctions::StateMachine")[1]["RoleArn"]["Fn::GetAtt"][0]
+    return role
+
+
+@pytest.mark.parametrize("function", ACTIONS)
+def test_a_function_may_do_these_actions_and_no_other(template: Template, function: str) -> None:
+    assert set(template.grants(template.role_of(function))) == ACTIONS[function]
+
+
+def test_the_state_machine_may_call_two_functions_log_and_trace(template: Template) -> None:
+    grants = template.grants(state_machine_role(template))
+    assert set(grants) == STATE_MACHINE_ACTIONS
+    called = [f"<{template.function(name)[0]}.Arn>" for name in ("executor", "checker")]
+    assert grants["lambda:InvokeFunction"] == sorted(called)
+
+
+def test_no_statement_has_a_star_where_a_resource_can_be_named(template: Template) -> None:
+    for role in template.resources("AWS::IAM::Role"):
+        for action, resources in template.grants(role).items():
+            assert "*" not in action, f"{role} may do {action}"
+            for resource in resources:
+                if resource == "*":
+                    assert action in UNNAMEABLE, f"{role} may {action} on everything"
+                else:
+                    # At the end, a star stands for what is in a named database or under a named prefix.
+                    named = re.fullmatch(
+                        r"glue:table/[\w-]+/\*|s3:[^*]+/\*|<\w+\.Arn>/results/\*",
+                        resource,
+                    )
+                    assert named or "*" not in resource, f"{role} may {action} on {resource}"
+
+
+def test_every_statement_allows_by_naming_actions_and_resources(template: Template) -> None:
+    for role in template.resources("AWS::IAM::Role"):
+        for statement in template.statements(role):
+            assert set(statement) <= {"Sid", "Effect", "Action", "Resource", "Condition"}, statement
+
+
+def test_each_function_and_the_state_machine_has_a_role_of_its_own(template: Template) -> None:
+    roles = [template.role_of(name) for name in ACTIONS] + [state_machine_role(template)]
+    assert sorted(set(roles)) == sorted(template.resources("AWS::IAM::Role"))
+    assert len(set(roles)) == len(roles)
+    for name, role in template.resources("AWS::IAM::Role").items():
+        assert "ManagedPolicyArns" not in role["Properties"], f"{name} has what somebody else maintains"
+        (trust,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        service = "states" if name == state_machine_role(template) else "lambda"
+        assert trust["Principal"] == {"Service": f"{service}.amazonaws.com"}
+
+
+@pytest.mark.parametrize("function", ACTIONS)
+def test_a_function_is_confined_to_this_stack(template: Template, function: str) -> None:
+    logical_id, properties = template.function(function)
+    grants = template.grants(template.role_of(function))
+    work_group = f"athena:workgroup/<{template.one('AWS::Athena::WorkGroup')[0]}>"
+    table = f"<{template.one('AWS::DynamoDB::Table')[0]}.Arn>"
+    log = f"<{properties['LoggingConfig']['LogGroup']['Ref']}.Arn>"
+    queue = f"<{template.one('AWS::SQS::Queue')[0]}.Arn>"
+    machine = f"states:stateMachine:{template.one('AWS::StepFunctions::StateMachine')[1]['StateMachineName']}"
+    for action, resources in grants.items():
+        service = action.split(":")[0]
+        if action == "athena:GetDataCatalog":
+            assert resources == ["athena:datacatalog/AwsDataCatalog"]
+        elif service in ("athena", "dynamodb", "logs", "sqs", "states"):
+            expected = {"athena": work_group, "dynamodb": table, "logs": log, "sqs": queue, "states": machine}
+            assert resources == [expected[service]], f"{logical_id}: {action}"
+
+
+def test_queries_reach_the_databases_of_the_settings_and_no_other(template: Template) -> None:
+    grants = template.grants(template.role_of("executor"))
+    lab = ["glue:database/lab", "glue:table/lab/*"]
+    flights = ["glue:database/flights", "glue:table/flights/*"]
+    for action in WRITE_TABLES:
+        assert grants[action] == sorted(["glue:catalog", *lab])
+    for action in READ_TABLES:
+        assert grants[action] == sorted(["glue:catalog", *lab, *flights])
+    described = ["glue:catalog", "glue:database/default", "glue:database/flights", "glue:database/lab"]
+    assert grants["glue:GetDatabase"] == described
+
+
+def test_queries_reach_the_prefixes_of_the_settings_and_no_other(template: Template) -> None:
+    role = template.role_of("executor")
+    results = f"<{template.one('AWS::S3::Bucket')[0]}.Arn>"
+    grants = template.grants(role)
+    sample, other = "s3:sample-data", "s3:other-data"
+    readable = [f"{other}/*", f"{sample}/flights/*", f"{sample}/lab/*", f"{sample}/weather/*"]
+    assert grants["s3:GetObject"] == sorted([f"{results}/results/*", *readable])
+    assert grants["s3:PutObject"] == sorted([f"{results}/results/*", f"{sample}/lab/*"])
+    assert grants["s3:DeleteObject"] == [f"{sample}/lab/*"]
+    listing = {
+        text(resource): statement.get("Condition")
+        for statement in template.statements(role)
+        for resource in listed(statement["Resource"])
+        if "s3:ListBucket" in listed(statement["Action"])
+    }
+    assert listing == {
+        results: None,
+        other: {"StringLike": {"s3:prefix": ["*"]}},
+        sample: {"StringLike": {"s3:prefix": ["flights/*", "lab/*", "weather/*"]}},
+    }
+
+
+def test_without_settings_queries_reach_no_data(synthesize: Synthesize) -> None:
+    _, template = synthesize({})
+    grants = template.grants(template.role_of("executor"))
+    assert not {*READ_TABLES, *WRITE_TABLES, "s3:DeleteObject"} & set(grants)
+    assert grants["s3:GetObject"] == [f"<{template.one('AWS::S3::Bucket')[0]}.Arn>/results/*"]

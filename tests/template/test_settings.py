@@ -1,0 +1,111 @@
+"""A wrong setting stops the synthesis with one line: its name, the value, what is allowed."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from infra.settings import Prefix, SettingError, Settings
+from tests.template.conftest import ROOT
+
+WRONG: list[tuple[str, Any, str]] = [
+    ("patienceSeconds", "soon", "a whole number from 1 to 86400"),
+    ("patienceSeconds", "0", "a whole number from 1 to 86400"),
+    ("patienceSeconds", 1.5, "a whole number from 1 to 86400"),
+    ("patienceSeconds", True, "a whole number from 1 to 86400"),
+    ("patienceSeconds", None, "a whole number from 1 to 86400"),
+    ("pollSeconds", "-1", "a whole number from 1 to 3600"),
+    ("backOffSeconds", "", "a whole number from 1 to 3600"),
+    ("maxAttempts", 11, "a whole number from 1 to 10"),
+    ("bytesScannedLimit", "1GB", "a whole number from 10000000 to 100000000000000000"),
+    ("taskTtlDays", 2, "a whole number from 3 to 365"),
+    ("resultsRetentionDays", 0, "a whole number from 1 to 3650"),
+    ("logRetentionDays", 31, "one of 1, 3, 5, 7, 14, 30,"),
+    ("usdPerTerabyte", "-5", "a number from 0 to 1000"),
+    ("usdPerTerabyte", "nan", "a number from 0 to 1000"),
+    ("stackName", "my_stack", "up to 50 letters, digits and -, a letter first"),
+    ("stackName", "x" * 51, "up to 50 letters, digits and -, a letter first"),
+    ("defaultDatabase", "Flights", "a Glue database: lower-case letters, digits, _ or -"),
+    ("defaultCatalog", "a/b", "a data catalog: letters, digits, _ @ or -"),
+    ("readDatabases", "flights,*", "a list, each a Glue database: lower-case letters, digits, _ or -"),
+    ("writeDatabases", 5, "a JSON list, or text with commas in between"),
+    ("writeDatabases", "[flights", "a JSON list, or text with commas in between"),
+    ("readPrefixes", "data/flights", "a list, each an S3 prefix as bucket/prefix/ with the slash at its end"),
+    ("readPrefixes", "data/*/", "without * ? $ or blanks"),
+    ("readPrefixes", "*/", "a list, each an S3 prefix as bucket/prefix/"),
+    ("writePrefixes", ["arn:aws:s3:::data/x/"], "a list, each an S3 prefix as bucket/prefix/"),
+    ("alarmTopicArn", "my-topic", "an SNS topic's ARN"),
+    ("synthesizer", "legacy", "one of default, cli-credentials"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), WRONG)
+def test_a_wrong_value_is_refused(name: str, value: Any, allowed: str) -> None:
+    with pytest.raises(SettingError) as error:
+        Settings.from_context({name: value})
+    assert str(error.value).startswith(f"setting {name} is {json.dumps(value)}; it must be ")
+    assert allowed in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_name_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(SettingError) as misspelt:
+        Settings.from_context({"patienceSecond": "5"})
+    assert str(misspelt.value) == (
+        'setting patienceSecond (here "5") does not exist; did you mean patienceSeconds?'
+    )
+    with pytest.raises(SettingError) as unknown:
+        Settings.from_context({"wholly": 1})
+    assert str(unknown.value).startswith(
+        "setting wholly (here 1) does not exist; the settings are alarmTopicArn, backOffSeconds, "
+    )
+
+
+def test_what_cdk_keeps_in_the_context_is_left_alone() -> None:
+    cdk = {
+        "@aws-cdk/x:y": True,
+        "aws:cdk:bundling-stacks": ["**"],
+        "cli-telemetry": False,
+        "availability-zones:account=1": [],
+    }
+    assert Settings.from_context(cdk) == Settings()
+
+
+@pytest.mark.parametrize("value", ["b,a", "a, b,", '["a", "b"]', ["b", "a"], ["a", "b", "a"]])
+def test_a_list_may_be_written_as_text_or_json(value: Any) -> None:
+    assert Settings.from_context({"readDatabases": value}).read_databases == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("value", "prefix"),
+    [
+        ("data/flights/", Prefix("data", "flights/")),
+        ("s3://data/a/b=1/", Prefix("data", "a/b=1/")),
+        ("data/", Prefix("data", "")),
+    ],
+)
+def test_a_prefix_may_be_a_whole_bucket(value: str, prefix: Prefix) -> None:
+    assert Settings.from_context({"readPrefixes": value}).read_prefixes == (prefix,)
+
+
+def test_numbers_come_as_numbers_or_as_text() -> None:
+    assert Settings.from_context({"pollSeconds": "7"}) == Settings.from_context({"pollSeconds": 7})
+    assert Settings.from_context({"logRetentionDays": "7"}).log_retention_days == 7
+
+
+def test_the_app_says_it_in_one_line_and_fails() -> None:
+    environment = {**os.environ, "CDK_CONTEXT_JSON": json.dumps({"pollSeconds": "often"})}
+    run = subprocess.run(
+        [sys.executable, "-m", "infra"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert run.stderr == 'setting pollSeconds is "often"; it must be a whole number from 1 to 3600\n'
+    assert run.stdout == ""

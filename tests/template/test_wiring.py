@@ -1,0 +1,242 @@
+"""Who calls whom: events, queues, the document's substitutions, the functions' environment."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from functions import canceller
+from functions.settings import Settings as FunctionSettings
+from tests.template.conftest import ROOT, Synthesize
+from tests.template.reading import Json, Template, text
+
+FUNCTIONS = ("executor", "checker", "canceller")
+LISTENERS = {"aws.athena": "checker", "aws.states": "canceller"}
+
+
+def rules(template: Template) -> dict[str, Json]:
+    """Event source to the properties of the rule for it."""
+    found = [rule["Properties"] for rule in template.resources("AWS::Events::Rule").values()]
+    return {rule["EventPattern"]["source"][0]: rule for rule in found}
+
+
+def test_the_checker_hears_how_each_query_of_our_workgroup_ended(template: Template) -> None:
+    rule = rules(template)["aws.athena"]
+    assert rule["EventPattern"] == {
+        "source": ["aws.athena"],
+        "detail-type": ["Athena Query State Change"],
+        "detail": {
+            "workgroupName": [{"Ref": template.one("AWS::Athena::WorkGroup")[0]}],
+            "currentState": ["SUCCEEDED", "FAILED", "CANCELLED"],
+        },
+    }
+    assert rule["State"] == "ENABLED"
+
+
+def test_the_canceller_hears_of_each_execution_that_ended_without_success(template: Template) -> None:
+    rule = rules(template)["aws.states"]
+    assert rule["EventPattern"] == {
+        "source": ["aws.states"],
+        "detail-type": ["Step Functions Execution Status Change"],
+        "detail": {
+            "stateMachineArn": [{"Ref": template.one("AWS::StepFunctions::StateMachine")[0]}],
+            "status": ["ABORTED", "TIMED_OUT", "FAILED"],
+        },
+    }
+    assert rule["State"] == "ENABLED"
+
+
+@pytest.mark.parametrize(("source", "listener"), LISTENERS.items())
+def test_an_event_is_delivered_again_and_then_kept(template: Template, source: str, listener: str) -> None:
+    (target,) = rules(template)[source]["Targets"]
+    queue, _ = template.one("AWS::SQS::Queue")
+    assert text(target["Arn"]) == f"<{template.function(listener)[0]}.Arn>"
+    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": [queue, "Arn"]}}
+    assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 185}
+    assert "InputPath" not in target, "the function needs the whole event"
+
+
+@pytest.mark.parametrize(("source", "listener"), LISTENERS.items())
+def test_only_the_rule_may_call_its_listener(template: Template, source: str, listener: str) -> None:
+    function, _ = template.function(listener)
+    (rule,) = (
+        name
+        for name, one in template.resources("AWS::Events::Rule").items()
+        if one["Properties"]["EventPattern"]["source"] == [source]
+    )
+    (permission,) = (
+        one["Properties"]
+        for one in template.resources("AWS::Lambda::Permission").values()
+        if text(one["Properties"]["FunctionName"]) == f"<{function}.Arn>"
+    )
+    assert permission["Principal"] == "events.amazonaws.com"
+    assert permission["SourceArn"] == {"Fn::GetAtt": [rule, "Arn"]}
+
+
+def test_the_queue_takes_dead_letters_from_both_rules(template: Template) -> None:
+    _, policy = template.one("AWS::SQS::QueuePolicy")
+    senders = [
+        text(statement["Condition"]["ArnEquals"]["aws:SourceArn"])
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+        and statement["Principal"] == {"Service": "events.amazonaws.com"}
+        and statement["Action"] == "sqs:SendMessage"
+    ]
+    assert sorted(senders) == sorted(f"<{name}.Arn>" for name in template.resources("AWS::Events::Rule"))
+
+
+@pytest.mark.parametrize("listener", LISTENERS.values())
+def test_an_event_that_a_listener_cannot_handle_is_kept(template: Template, listener: str) -> None:
+    queue, properties = template.one("AWS::SQS::Queue")
+    (invocations,) = (
+        one["Properties"]
+        for one in template.resources("AWS::Lambda::EventInvokeConfig").values()
+        if one["Properties"]["FunctionName"] == {"Ref": template.function(listener)[0]}
+    )
+    assert invocations["Qualifier"] == "$LATEST"
+    assert invocations["MaximumRetryAttempts"] == 2
+    assert invocations["DestinationConfig"] == {"OnFailure": {"Destination": {"Fn::GetAtt": [queue, "Arn"]}}}
+    assert properties["MessageRetentionPeriod"] == 14 * 24 * 3600
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_environment_is_what_the_functions_read(template: Template, function: str) -> None:
+    class Environment(dict[str, str]):
+        """Remembers which variables it was asked for."""
+
+        def __init__(self, variables: dict[str, str]) -> None:
+            super().__init__(variables)
+            self.read: set[str] = set()
+
+        def get(self, name: str, default: str = "") -> str:  # type: ignore[override]
+            self.read.add(name)
+            return super().get(name, default)
+
+    variables = template.function(function)[1]["Environment"]["Variables"]
+    given = {name: text(value) for name, value in variables.items()}
+    environment = Environment({**given, "AWS_REGION": "eu-west-1"})
+    settings = FunctionSettings.from_environment(environment)
+    assert settings.task_table == f"<{template.one('AWS::DynamoDB::Table')[0]}>"
+    assert settings.work_group == f"<{template.one('AWS::Athena::WorkGroup')[0]}>"
+    powertools = {name for name in given if name.startswith("POWERTOOLS_")}
+    assert set(given) - powertools == environment.read - {"AWS_REGION"}
+
+
+def test_the_settings_reach_the_functions_and_the_document(synthesize: Synthesize) -> None:
+    _, template = synthesize(
+        {
+            "stackName": "Lab",
+            "patienceSeconds": 7,
+            "pollSeconds": 3,
+            "backOffSeconds": 4,
+            "maxAttempts": 5,
+            "defaultDatabase": "db",
+            "defaultCatalog": "c1",
+            "taskTtlDays": 9,
+            "usdPerTerabyte": "6.5",
+            "bytesScannedLimit": 10_000_000,
+        }
+    )
+    variables = template.function("executor")[1]["Environment"]["Variables"]
+    assert {name: value for name, value in variables.items() if isinstance(value, str)} == {
+        "DEFAULT_DATABASE": "db",
+        "DEFAULT_CATALOG": "c1",
+        "MAX_ATTEMPTS": "5",
+        "POLL_SECONDS": "3",
+        "USD_PER_TERABYTE": "6.5",
+        "TASK_TTL_DAYS": "9",
+        "POWERTOOLS_LOG_LEVEL": "INFO",
+        "POWERTOOLS_SERVICE_NAME": "Lab",
+        "POWERTOOLS_METRICS_NAMESPACE": "AthenaQueries",
+    }
+    _, machine = template.one("AWS::StepFunctions::StateMachine")
+    values = machine["DefinitionSubstitutions"]
+    assert (values["PatienceSeconds"], values["PollSeconds"], values["BackOffSeconds"]) == ("7", "3", "4")
+    _, work_group = template.one("AWS::Athena::WorkGroup")
+    assert work_group["WorkGroupConfiguration"]["BytesScannedCutoffPerQuery"] == 10_000_000
+
+
+def test_the_document_is_deployed_as_it_is_with_every_substitution_filled(template: Template) -> None:
+    _, machine = template.one("AWS::StepFunctions::StateMachine")
+    document = (ROOT / "statemachine" / "athena_query.asl.json").read_text()
+    assert json.loads(machine["DefinitionString"]) == json.loads(document)
+    wanted = set(re.findall(r"\$\{(\w+)\}", document))
+    assert wanted <= set(machine["DefinitionSubstitutions"])
+    for name, function in (("ExecutorArn", "executor"), ("CheckerArn", "checker")):
+        assert text(machine["DefinitionSubstitutions"][name]) == f"<{template.function(function)[0]}.Arn>"
+
+
+def test_the_state_machine_logs_without_data_and_traces(template: Template) -> None:
+    _, machine = template.one("AWS::StepFunctions::StateMachine")
+    assert machine["StateMachineType"] == "STANDARD", "Express has no callbacks"
+    assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False, "it holds the SQL and the token"
+    assert machine["LoggingConfiguration"]["Level"] == "ALL"
+    assert machine["TracingConfiguration"] == {"Enabled": True}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_handler_exists_and_a_function_is_traced(template: Template, function: str) -> None:
+    module, name = template.function(function)[1]["Handler"].rsplit(".", 1)
+    source = ROOT / Path(*module.split(".")).with_suffix(".py")
+    assert re.search(rf"^def {name}\(", source.read_text(), re.MULTILINE), f"{source} has no {name}"
+    properties = template.function(function)[1]
+    assert properties["TracingConfig"] == {"Mode": "Active"}
+    assert (properties["Runtime"], properties["Architectures"]) == ("python3.13", ["arm64"])
+
+
+def tasks(states: Json) -> Iterator[Json]:
+    yield from (state for state in states.values() if state["Type"] == "Task")
+
+
+def test_time_limits_fit_each_other(template: Template) -> None:
+    limits = {name: template.function(name)[1]["Timeout"] for name in FUNCTIONS}
+    assert limits["executor"] < canceller.CONFIRMATION_SECONDS, (
+        "the canceller takes a silent executor for dead"
+    )
+    document = json.loads(template.one("AWS::StepFunctions::StateMachine")[1]["DefinitionString"])
+    for task in tasks(document["States"]):
+        if task["Resource"].endswith("lambda:invoke"):
+            assert task["TimeoutSeconds"] > limits["checker"], (
+                "the state gives up on a function that still works"
+            )
+    _, table = template.one("AWS::DynamoDB::Table")
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "ExpiresAt", "Enabled": True}
+    ttl_seconds = int(template.function("executor")[1]["Environment"]["Variables"]["TASK_TTL_DAYS"]) * 86_400
+    assert ttl_seconds > document["TimeoutSeconds"], "an item goes before its execution"
+
+
+def test_a_caller_finds_everything_in_the_outputs(template: Template) -> None:
+    names = {name: text(output["Value"]) for name, output in template.body["Outputs"].items()}
+    assert names == {
+        "StateMachineArn": f"<{template.one('AWS::StepFunctions::StateMachine')[0]}>",
+        "WorkGroupName": f"<{template.one('AWS::Athena::WorkGroup')[0]}>",
+        "ResultsBucketName": f"<{template.one('AWS::S3::Bucket')[0]}>",
+        "TaskTableName": f"<{template.one('AWS::DynamoDB::Table')[0]}>",
+        "ExecutorFunctionName": f"<{template.function('executor')[0]}>",
+        "CheckerFunctionName": f"<{template.function('checker')[0]}>",
+        "CancellerFunctionName": f"<{template.function('canceller')[0]}>",
+        "DeadLetterQueueUrl": f"<{template.one('AWS::SQS::Queue')[0]}>",
+    }
+
+
+NAMES = {"Name", "StateMachineName", "LogGroupName", "BucketName", "TableName", "QueueName", "RoleName"}
+
+
+def test_two_stacks_deploy_side_by_side(template: Template, synthesize: Synthesize) -> None:
+    def chosen(one: Template) -> set[str]:
+        """The names that the template chooses itself; CloudFormation makes the others unique."""
+        return {
+            f"{resource['Type']} {value}"
+            for resource in one.body["Resources"].values()
+            for key, value in resource["Properties"].items()
+            if key in NAMES and isinstance(value, str)
+        }
+
+    _, second = synthesize({"stackName": "Second"})
+    assert chosen(template), "at least workgroup and state machine"
+    assert not chosen(template) & chosen(second)
+    for one in (template, second):
+        functions = one.resources("AWS::Lambda::Function").values()
+        assert all("FunctionName" not in function["Properties"] for function in functions)
