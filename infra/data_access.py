@@ -44,8 +44,8 @@ def allow_databases(role: iam.Role, settings: Settings) -> None:
 
     writable = settings.write_databases
     readable = sorted({*settings.read_databases, *writable})
-    # Athena asks for the query's own database, and for "default", whatever the query reads, and DDL lists databases
-    # (https://github.com/awsdocs/amazon-athena-user-guide/issues/81). They are described here, not their tables.
+    # Athena asks for the query's own database, and for "default", whatever the query reads, and DDL lists
+    # databases (https://github.com/awsdocs/amazon-athena-user-guide/issues/81): described here, not read.
     known = sorted({"default", settings.default_database, *readable})
     allow(
         role,
