@@ -63,5 +63,6 @@ def query_status(event: dict[str, Any], aws: Runtime) -> dict[str, Any]:
 
 def _wait_seconds(terms: Terms, aws: Runtime) -> int:
     """Until the next look: a poll interval, or less where the query's deadline comes first."""
-    left = math.inf if terms.deadline is None else terms.deadline - aws.now()
-    return aws.settings.poll_seconds if left <= 0 else min(aws.settings.poll_seconds, math.ceil(left))
+    interval = aws.settings.poll_seconds
+    left = interval if terms.deadline is None else math.ceil(terms.deadline - aws.now())
+    return min(interval, left) if left > 0 else interval
