@@ -47,7 +47,8 @@ def run(event: dict[str, Any], aws: Runtime) -> None:
     if query_id is None:
         return
     logger.append_keys(query_id=query_id)
-    if _late(job, aws):
+    # One that has ended was not stopped at its deadline, however late its end is noticed.
+    if _late(job, aws) and not queries.look(aws.athena, query_id).ended:
         aws.table.note_deadline(query_id, aws.now())
         queries.stop(aws.athena, query_id)
     terms = Terms(
