@@ -1,0 +1,298 @@
+"""Athena's query API as on AWS, in place of MiniStack's: what is refused, what is remembered, what is told."""
+
+import asyncio
+import contextvars
+import json
+import re
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import duckdb
+from ministack.core.responses import error_response_json, get_account_id, get_region, json_response
+from ministack.services import athena
+
+from local import dialect, engine, events
+
+_QUERY_CHARACTERS = 262_144
+_TERMINAL = {"SUCCEEDED", "FAILED", "CANCELLED"}
+
+# Queries beyond these wait as QUEUED, as on Athena.
+_workers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="athena")
+_ministack_handle_request = athena.handle_request
+_started: dict[tuple[str, str, str], tuple[str, str]] = {}
+_connections: dict[str, duckdb.DuckDBPyConnection] = {}
+_state_lock = threading.Lock()
+# The event loop itself keeps only weak references to its tasks.
+_tasks: set[asyncio.Task[None]] = set()
+
+
+def install() -> None:
+    """Put this module's API in the place of MiniStack's."""
+    athena.handle_request = _handle_request
+
+
+async def _handle_request(
+    method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
+) -> Any:
+    action = headers.get("x-amz-target", "").rpartition(".")[2]
+    if action not in {"StartQueryExecution", "StopQueryExecution"}:
+        return await _ministack_handle_request(method, path, headers, body, query_params)
+    data = json.loads(body or b"{}")
+    return await _start(data) if action == "StartQueryExecution" else _stop(data)
+
+
+async def _start(data: dict[str, Any]) -> Any:
+    token = data.pop("ClientRequestToken", None)
+    fingerprint = json.dumps(data, sort_keys=True)
+    key = (get_account_id(), get_region(), token or "")
+    if token and key in _started:
+        known, query_id = _started[key]
+        if known != fingerprint:
+            return _refusal("Idempotent parameters do not match")
+        return json_response({"QueryExecutionId": query_id})
+    try:
+        execution, job = _accept(data)
+    except dialect.Refused as reason:
+        return _refusal(str(reason))
+    query_id = execution["QueryExecutionId"]
+    if token:
+        _started[key] = (fingerprint, query_id)
+    athena._executions[query_id] = execution
+    _tell(execution, None)
+    task = asyncio.get_running_loop().create_task(_run(execution, job))
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+    if events.delivery.early:
+        # The answer is late, so the event is early.
+        await task
+        await asyncio.to_thread(events.delivery.wait_until_handled, query_id)
+    return json_response({"QueryExecutionId": query_id})
+
+
+def _refusal(reason: str) -> Any:
+    return error_response_json(
+        "InvalidRequestException", reason, 400, extra={"AthenaErrorCode": "INVALID_QUERY_REQUEST"}
+    )
+
+
+def _accept(data: dict[str, Any]) -> tuple[dict[str, Any], engine.Job]:
+    """The new query execution, QUEUED. Raise Refused as Athena would."""
+    sql = data.get("QueryString", "")
+    if not 1 <= len(sql) <= _QUERY_CHARACTERS:
+        raise dialect.Refused(f"QueryString has {len(sql)} characters; 1 to {_QUERY_CHARACTERS} are allowed")
+    work_group = data.get("WorkGroup", "primary")
+    if work_group not in athena._workgroups:
+        raise dialect.Refused(f"WorkGroup {work_group} is not found.")
+    database = data.get("QueryExecutionContext", {}).get("Database", "default").lower()
+    parameters = data.get("ExecutionParameters", [])
+    statement = dialect.parse(sql)
+    if statement.kind == "EXECUTE":
+        statement, parameters = _prepared(statement, work_group, parameters)
+    statement = dialect.bind(statement, parameters)
+    configuration = athena._workgroups[work_group].get("Configuration", {})
+    location = configuration.get("ResultConfiguration", {}).get("OutputLocation")
+    if not configuration.get("EnforceWorkGroupConfiguration", True) or not location:
+        location = data.get("ResultConfiguration", {}).get("OutputLocation") or location
+    if not location:
+        raise dialect.Refused("No output location provided.")
+    query_id = str(uuid.uuid4())
+    scratch = location.rstrip("/") + "/"
+    execution = {
+        "QueryExecutionId": query_id,
+        "Query": sql,
+        "StatementType": statement.type,
+        "SubstatementType": statement.kind,
+        "WorkGroup": work_group,
+        "QueryExecutionContext": {
+            "Database": database,
+            "Catalog": data.get("QueryExecutionContext", {}).get("Catalog", "AwsDataCatalog"),
+        },
+        "ExecutionParameters": parameters,
+        "ResultConfiguration": {"OutputLocation": scratch + query_id + _suffix(statement)},
+        "ResultReuseConfiguration": data.get("ResultReuseConfiguration", {}),
+        "EngineVersion": {
+            "SelectedEngineVersion": "AUTO",
+            "EffectiveEngineVersion": "Athena engine version 3",
+        },
+        "Status": {"State": "QUEUED", "SubmissionDateTime": time.time()},
+        "Statistics": {},
+        "_events": 0,
+        "_bytes_limit": configuration.get("BytesScannedCutoffPerQuery"),
+    }
+    job = engine.Job(
+        query_id=query_id,
+        statement=statement,
+        database=database,
+        work_group=work_group,
+        scratch=scratch,
+        connected=lambda connection: _connections.__setitem__(query_id, connection),
+    )
+    return execution, job
+
+
+def _suffix(statement: dialect.Statement) -> str:
+    """A query's rows are a CSV file; other statements answer with plain text, or write their data elsewhere."""
+    if statement.kind in {"CREATE_TABLE_AS_SELECT", "INSERT", "UNLOAD"}:
+        return ""
+    return ".csv" if statement.type == "DML" else ".txt"
+
+
+def _prepared(
+    statement: dialect.Statement, work_group: str, parameters: list[str]
+) -> tuple[dialect.Statement, list[str]]:
+    match = re.fullmatch(r"EXECUTE\s+(\w+)(?:\s+USING\s+(.*))?", statement.text, re.IGNORECASE | re.DOTALL)
+    known = athena._prepared_statements.get(f"{work_group}/{match[1].lower()}") if match else None
+    if match is None or known is None:
+        raise dialect.Refused("PreparedStatement was not found in workGroup " + work_group)
+    given = dialect.literals(match[2]) if match[2] else parameters
+    return dialect.parse(known["QueryStatement"]), given
+
+
+async def _run(execution: dict[str, Any], job: engine.Job) -> None:
+    context = contextvars.copy_context()
+    await asyncio.get_running_loop().run_in_executor(_workers, context.run, _work, execution, job)
+
+
+def _work(execution: dict[str, Any], job: engine.Job) -> None:
+    begun = time.time()
+    queued_ms = round((begun - execution["Status"]["SubmissionDateTime"]) * 1000)
+    if not _move(execution, "RUNNING"):
+        return
+    try:
+        reused = _reusable(execution)
+        if reused is None:
+            result = engine.run(job)
+            _keep_within_limit(execution, result)
+            _write(execution, job, result)
+        else:
+            result = engine.Result(columns=reused["columns"], rows=reused["rows"], types=reused["types"])
+            execution["ResultConfiguration"] = {"OutputLocation": reused["location"]}
+        execution["_results"] = {"columns": result.columns, "rows": result.rows}
+        execution["_column_types"] = result.types
+        execution["Statistics"]["DataScannedInBytes"] = result.scanned_bytes
+        execution["Statistics"]["ResultReuseInformation"] = {"ReusedPreviousResult": reused is not None}
+        state, error = "SUCCEEDED", None
+    except engine.Failure as failure:
+        state, error = "FAILED", failure
+    except Exception as bug:  # noqa: BLE001 - whatever it is, the query must end, as a system error
+        state, error = "FAILED", engine.Failure(f"GENERIC_INTERNAL_ERROR: {bug}", 100, 1, retryable=True)
+    finally:
+        _connections.pop(job.query_id, None)
+    total_ms = round((time.time() - execution["Status"]["SubmissionDateTime"]) * 1000)
+    execution["Statistics"] |= {
+        "EngineExecutionTimeInMillis": max(1, total_ms - queued_ms),
+        "QueryPlanningTimeInMillis": min(20, total_ms - queued_ms),
+        "QueryQueueTimeInMillis": queued_ms,
+        "ServiceProcessingTimeInMillis": 0,
+        "TotalExecutionTimeInMillis": max(1, total_ms),
+    }
+    if error:
+        execution["Status"]["StateChangeReason"] = str(error)[:1024]
+        execution["Status"]["AthenaError"] = {
+            "ErrorCategory": error.category,
+            "ErrorType": error.error_type,
+            "Retryable": error.retryable,
+            "ErrorMessage": str(error)[:1024],
+        }
+    _move(execution, state)
+
+
+def _keep_within_limit(execution: dict[str, Any], result: engine.Result) -> None:
+    limit = execution["_bytes_limit"]
+    if limit is not None and result.scanned_bytes > limit:
+        raise engine.Failure(f"Bytes scanned limit was exceeded: {limit} bytes", 1000)
+
+
+def _write(execution: dict[str, Any], job: engine.Job, result: engine.Result) -> None:
+    """Put the result where the execution says, and list what a statement wrote elsewhere."""
+    uri = execution["ResultConfiguration"]["OutputLocation"]
+    if result.manifest:
+        manifest = f"{job.scratch}{job.query_id}-manifest.csv"
+        engine.put_object(manifest, "\n".join(result.manifest).encode())
+        execution["Statistics"]["DataManifestLocation"] = manifest
+    elif uri.endswith(".csv"):
+        lines = [result.columns, *result.rows]
+        engine.put_object(uri, "".join(f"{_csv(line)}\n" for line in lines).encode())
+    else:
+        engine.put_object(uri, "".join(f"{row[0]}\n" for row in result.rows).encode())
+
+
+def _csv(cells: list[str | None] | list[str]) -> str:
+    """Athena quotes every value, and writes NULL as nothing at all."""
+    return ",".join("" if cell is None else '"' + cell.replace('"', '""') + '"' for cell in cells)
+
+
+def _reusable(execution: dict[str, Any]) -> dict[str, Any] | None:
+    """The result of the same query, where the caller takes one of that age."""
+    by_age = execution["ResultReuseConfiguration"].get("ResultReuseByAgeConfiguration", {})
+    if not by_age.get("Enabled"):
+        return None
+    oldest = time.time() - 60 * by_age.get("MaxAgeInMinutes", 60)
+    same = ("Query", "QueryExecutionContext", "ExecutionParameters", "WorkGroup")
+    for other in list(athena._executions.values()):
+        if (
+            other["Status"]["State"] == "SUCCEEDED"
+            and other["Status"]["CompletionDateTime"] >= oldest
+            and all(other.get(name) == execution[name] for name in same)
+        ):
+            return {
+                **other["_results"],
+                "types": other["_column_types"],
+                "location": other["ResultConfiguration"]["OutputLocation"],
+            }
+    return None
+
+
+def _stop(data: dict[str, Any]) -> Any:
+    query_id = data.get("QueryExecutionId", "")
+    execution = athena._executions.get(query_id)
+    if execution is None:
+        return _refusal(f"QueryExecution {query_id} was not found")
+    _move(execution, "CANCELLED", "Query cancelled by user")
+    if connection := _connections.get(query_id):
+        connection.interrupt()
+    return json_response({})
+
+
+def _move(execution: dict[str, Any], state: str, reason: str | None = None) -> bool:
+    """Change the state and tell of it. Return False if the query has ended before."""
+    status = execution["Status"]
+    with _state_lock:
+        previous = status["State"]
+        if previous in _TERMINAL:
+            return False
+        if state in _TERMINAL:
+            status["CompletionDateTime"] = time.time()
+        if reason:
+            status["StateChangeReason"] = reason
+        status["State"] = state
+    _tell(execution, previous)
+    return True
+
+
+def _tell(execution: dict[str, Any], previous: str | None) -> None:
+    """Publish the state change in the shape that Athena's user guide gives."""
+    execution["_events"] += 1
+    status = execution["Status"]
+    detail: dict[str, Any] = {
+        "versionId": "0",
+        "currentState": status["State"],
+        "statementType": execution["StatementType"],
+        "queryExecutionId": execution["QueryExecutionId"],
+        "workgroupName": execution["WorkGroup"],
+        "sequenceNumber": str(execution["_events"]),
+    }
+    if previous:
+        detail["previousState"] = previous
+    if status["State"] == "FAILED":
+        error = status["AthenaError"]
+        detail["athenaError"] = {
+            "errorCategory": float(error["ErrorCategory"]),
+            "errorType": float(error["ErrorType"]),
+            "errorMessage": error["ErrorMessage"],
+            "retryable": error["Retryable"],
+        }
+    events.delivery.publish(detail)

@@ -1,0 +1,116 @@
+"""Athena's SQL on DuckDB: parse it, tell what it is, translate it. sqlglot does the work."""
+
+from dataclasses import dataclass
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import ErrorLevel, SqlglotError
+
+# A dialect that sqlglot parses only as text still has a first word.
+_UTILITY = ("SHOW", "DESCRIBE", "DESC", "EXPLAIN", "MSCK")
+_PREPARED = ("PREPARE", "EXECUTE", "DEALLOCATE")
+
+
+class Refused(Exception):
+    """Athena would refuse the statement at submission; the text is its reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """`kind` is Athena's SubstatementType, `type` its StatementType. `tree` is None for utility statements."""
+
+    text: str
+    kind: str
+    type: str
+    tree: exp.Expression | None = None
+
+
+def parse(sql: str) -> Statement:
+    """Raise Refused for text that is not one statement of Athena's dialect."""
+    text = sql.strip().rstrip(";").strip()
+    words = text.split(None, 2)
+    first = words[0].upper() if words else ""
+    if first in _UTILITY:
+        return Statement(text=text, kind=first, type="UTILITY" if first != "MSCK" else "DDL")
+    if first in _PREPARED:
+        return Statement(text=text, kind=first, type="UTILITY" if first == "EXECUTE" else "DDL")
+    if first == "UNLOAD":
+        return Statement(text=text, kind="UNLOAD", type="DML")
+    try:
+        trees = [tree for tree in sqlglot.parse(text, read="athena") if tree is not None]
+    except SqlglotError as error:
+        raise Refused(_reason(error)) from None
+    if len(trees) != 1:
+        raise Refused("Only one sql statement is allowed" if trees else "Query string cannot be empty")
+    tree = trees[0]
+    match tree:
+        case exp.Insert():
+            return Statement(text=text, kind="INSERT", type="DML", tree=tree)
+        case exp.Create() if tree.kind == "TABLE" and isinstance(tree.expression, exp.Query):
+            return Statement(text=text, kind="CREATE_TABLE_AS_SELECT", type="DML", tree=tree)
+        case exp.Create() | exp.Drop() | exp.Alter():
+            kind = f"{type(tree).__name__.upper()}_{str(tree.args.get('kind') or 'TABLE').upper()}"
+            return Statement(text=text, kind=kind, type="DDL", tree=tree)
+        case exp.Query() | exp.Values():
+            return Statement(text=text, kind="SELECT", type="DML", tree=tree)
+        case exp.Delete() | exp.Update() | exp.Merge():
+            return Statement(text=text, kind=type(tree).__name__.upper(), type="DML", tree=tree)
+    raise Refused(f"mismatched input '{first}'")
+
+
+def bind(statement: Statement, parameters: list[str]) -> Statement:
+    """Put each parameter, a literal as text, in the place of its `?`."""
+    if statement.tree is None:
+        if parameters:
+            raise Refused("Execution parameters are not allowed in this statement")
+        return statement
+    places = list(statement.tree.find_all(exp.Placeholder))
+    if len(places) != len(parameters):
+        raise Refused(f"Incorrect number of parameters: expected {len(places)} but found {len(parameters)}")
+    if not places:
+        return statement
+    tree = statement.tree.copy()
+    # In the order of the text: the tree is walked breadth first.
+    in_order = [node for node in tree.dfs() if isinstance(node, exp.Placeholder)]
+    for place, parameter in zip(in_order, parameters, strict=True):
+        try:
+            value = sqlglot.parse_one(parameter, read="athena")
+        except SqlglotError:
+            raise Refused(f"Execution parameter is not a literal: position {in_order.index(place) + 1}") from None
+        place.replace(value)
+    return Statement(text=tree.sql(dialect="athena"), kind=statement.kind, type=statement.type, tree=tree)
+
+
+def literals(listing: str) -> list[str]:
+    """The values of EXECUTE … USING, each as text."""
+    try:
+        tree = sqlglot.parse_one(f"SELECT {listing}", read="athena")
+    except SqlglotError as error:
+        raise Refused(_reason(error)) from None
+    return [one.sql(dialect="athena") for one in tree.expressions]
+
+
+def tables(tree: exp.Expression) -> list[exp.Table]:
+    """The tables of the catalog that the statement names: common table expressions are none."""
+    own = {cte.alias_or_name.lower() for cte in tree.find_all(exp.CTE)}
+    return [
+        table
+        for table in tree.find_all(exp.Table)
+        if table.name and not (table.name.lower() in own and not table.db)
+    ]
+
+
+def to_duckdb(tree: exp.Expression) -> str:
+    """The statement in DuckDB's dialect, without the catalog in table names: DuckDB knows only databases."""
+    tree = tree.copy()
+    for table in tree.find_all(exp.Table):
+        table.set("catalog", None)
+    for column in tree.find_all(exp.Column):
+        column.set("catalog", None)
+    return tree.sql(dialect="duckdb", unsupported_level=ErrorLevel.IGNORE)
+
+
+def _reason(error: SqlglotError) -> str:
+    for one in getattr(error, "errors", ()):
+        return f"line {one['line']}:{one['col']}: {one['description'].rstrip('.')}"
+    return str(error).splitlines()[0]

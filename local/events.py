@@ -1,0 +1,71 @@
+"""How Athena's state changes reach EventBridge: at once as a rule, or as badly as a test asks for."""
+
+import json
+import threading
+from collections import defaultdict
+from typing import Any, Literal, get_args
+
+from ministack.services import eventbridge
+
+Mode = Literal["normal", "off", "twice", "early", "held"]
+MODES: tuple[str, ...] = get_args(Mode)
+
+_HANDLED_WITHIN_SECONDS = 30
+
+
+class Delivery:
+    """`normal`; `off`: every event is lost; `twice`: each comes again; `early`: a query ends and its event is
+    handled before StartQueryExecution answers; `held`: events wait until the mode changes."""
+
+    def __init__(self) -> None:
+        self.mode: str = "normal"
+        self._held: list[dict[str, Any]] = []
+        self._handled: defaultdict[str, threading.Event] = defaultdict(threading.Event)
+
+    @property
+    def early(self) -> bool:
+        return self.mode == "early"
+
+    def switch(self, mode: str) -> None:
+        """Raise ValueError for a mode that does not exist."""
+        if mode not in MODES:
+            raise ValueError(f"mode is {mode!r}; it must be one of {', '.join(MODES)}")
+        self.mode = mode
+        held, self._held = self._held, []
+        for detail in held:
+            self.publish(detail)
+
+    def publish(self, detail: dict[str, Any]) -> None:
+        """Deliver a state change as the mode says."""
+        if self.mode == "held":
+            self._held.append(detail)
+        for _ in range({"off": 0, "held": 0, "twice": 2}.get(self.mode, 1)):
+            put(detail)
+
+    def wait_until_handled(self, query_id: str) -> None:
+        """Block until the function that hears of the query's end has run."""
+        self._handled[query_id].wait(_HANDLED_WITHIN_SECONDS)
+
+    def note_handled(self, event: Any) -> None:
+        """Called with the event of every Lambda invocation that has ended."""
+        if isinstance(event, dict) and event.get("detail-type") == "Athena Query State Change":
+            self._handled[event["detail"]["queryExecutionId"]].set()
+
+
+delivery = Delivery()
+
+
+def put(detail: dict[str, Any]) -> None:
+    """Put an event on the default bus. PutEvents refuses the source aws.athena, as AWS does."""
+    eventbridge._put_events(
+        {
+            "Entries": [
+                {
+                    "Source": "aws.athena",
+                    "DetailType": "Athena Query State Change",
+                    "Detail": json.dumps(detail),
+                }
+            ]
+        },
+        allow_aws_source=True,
+    )
