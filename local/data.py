@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 BUCKET = "sample-data"
 DATABASE = "flights"
+# For tables that queries create.
+SCRATCH = "scratch"
 TABLES = ("airlines", "airports", "flights", "planes", "weather")
 
 _GLUE_TYPES = {
@@ -32,7 +34,8 @@ def load(s3: "S3Client", glue: "GlueClient", cache: Path) -> None:
     if not all(_parquet(cache, table).exists() for table in TABLES):
         _convert(cache)
     s3.create_bucket(Bucket=BUCKET)
-    glue.create_database(DatabaseInput={"Name": DATABASE, "LocationUri": f"s3://{BUCKET}/{DATABASE}/"})
+    for name in (DATABASE, SCRATCH):
+        glue.create_database(DatabaseInput={"Name": name, "LocationUri": f"s3://{BUCKET}/{name}/"})
     for table in TABLES:
         s3.put_object(
             Bucket=BUCKET,

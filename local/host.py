@@ -49,7 +49,9 @@ async def _serve(port: int) -> None:
         extension.install()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["path"] == "/_local/events":
+        if scope["type"] == "http" and scope["path"] == "/_local/host":
+            await _answer(send, 200, {"pid": os.getpid()})
+        elif scope["type"] == "http" and scope["path"] == "/_local/events":
             await _switch_events(receive, send, events.delivery)
         else:
             await ministack(scope, receive, send)
@@ -75,10 +77,13 @@ async def _switch_events(receive: Any, send: Any, delivery: Any) -> None:
             answer = {"mode": delivery.mode}
         except (ValueError, KeyError) as error:
             status, answer = 400, {"message": str(error)}
-    await send(
-        {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]}
-    )
-    await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+    await _answer(send, status, answer)
+
+
+async def _answer(send: Any, status: int, document: dict[str, Any]) -> None:
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(document).encode()})
 
 
 if __name__ == "__main__":

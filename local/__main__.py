@@ -1,0 +1,146 @@
+"""The command line: `python -m local --help`.
+
+Exit codes: 0 success, 1 the query failed (or the demo did not go as it should), 2 usage, 3 the stack is not there.
+"""
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from local import demo, stack
+from local.follow import follow, result_rows
+from local.show import print_rows, print_run
+
+_ROWS = 100
+
+
+def main(words: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(words)
+    console = Console(stderr=False)
+    try:
+        code: int = arguments.run(arguments, console)
+    except stack.NotPossible as reason:
+        print(f"local: {reason}", file=sys.stderr)
+        return reason.code
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m local",
+        description="The same stack on one machine.",
+        epilog="Exit codes: 0 success, 1 the query failed, 2 usage, 3 the stack is not there.",
+    )
+    parser.add_argument("--home", type=Path, default=stack.HOME, help="where a stack keeps its files (.local)")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    up = commands.add_parser("up", help="start the stack, deploy the template, load the sample data")
+    up.add_argument("--port", type=_port, help="port on 127.0.0.1; default: a free one")
+    up.add_argument("--detach", action="store_true", help="return once it is up; `down` stops it")
+    up.set_defaults(run=_up)
+
+    down = commands.add_parser("down", help="stop what `up` started")
+    down.set_defaults(run=_down)
+
+    query = commands.add_parser("query", help="run SQL through the state machine and show its rows")
+    query.add_argument("sql", metavar="SQL")
+    query.add_argument("--database", help="default: flights")
+    query.add_argument(
+        "--param", action="append", default=[], metavar="V", help="value for a ?, in order: 2013 or \"'JFK'\""
+    )
+    query.add_argument("--json", action="store_true", help="print one JSON document instead")
+    query.set_defaults(run=_query)
+
+    show = commands.add_parser("demo", help="run six queries whose outcomes are known, and stop again")
+    show.set_defaults(run=_demo)
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:  # noqa: PLR2004 - TCP
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; it must be a number from 1 to 65535")
+    return int(text)
+
+
+def _up(arguments: argparse.Namespace, console: Console) -> int:
+    with console.status("starting") as status:
+        started = stack.up(port=arguments.port, home=arguments.home, say=status.update)
+    console.print(f"endpoint       {started.endpoint}")
+    console.print(f"state machine  {started.outputs['StateMachineArn']}\n")
+    for name, value in started.exports.items():
+        console.print(f"export {name}={value}", soft_wrap=True, highlight=False)
+    if arguments.detach:
+        return 0
+    console.print("\nCtrl-C stops it.")
+    try:
+        signal.pause()
+    finally:
+        stack.down(arguments.home)
+    return 0
+
+
+def _down(arguments: argparse.Namespace, _console: Console) -> int:
+    stack.down(arguments.home)
+    return 0
+
+
+def _query(arguments: argparse.Namespace, console: Console) -> int:
+    found = stack.find(arguments.home)
+    document: dict[str, Any] = {"QueryString": arguments.sql}
+    if arguments.database:
+        document["Database"] = arguments.database
+    if arguments.param:
+        document["ExecutionParameters"] = arguments.param
+    quiet = arguments.json
+    run = follow(
+        found.client("stepfunctions"),
+        found.outputs["StateMachineArn"],
+        document,
+        (lambda _: None) if quiet else (lambda name: console.print(f"  → {escape(name)}")),
+    )
+    if quiet:
+        told = {"output": run.output} if run.error is None else {"error": run.error, "cause": run.cause}
+        print(json.dumps({"status": run.status, **told, "states": run.states}))
+    else:
+        print_run(console, run)
+        if run.output and (run.output["OutputLocation"] or "").endswith(".csv"):
+            names, rows, more = result_rows(found.client("s3"), run.output["OutputLocation"], _ROWS)
+            print_rows(console, names, rows, more=more)
+    return 0 if run.status == "SUCCEEDED" else 1
+
+
+def _demo(arguments: argparse.Namespace, console: Console) -> int:
+    # Beside a stack that may be up already: the demo has one of its own, but shares what takes time to make.
+    arguments.home.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="demo-", dir=arguments.home) as own:
+        home = Path(own)
+        for shared in ("parquet", "synthesized"):
+            (arguments.home / shared).mkdir(exist_ok=True)
+            (home / shared).symlink_to(arguments.home / shared)
+        with console.status("starting") as status:
+            started = stack.up(home=home, say=status.update)
+        try:
+            well = demo.perform(
+                console,
+                stepfunctions=started.client("stepfunctions"),
+                athena=started.client("athena"),
+                s3=started.client("s3"),
+                state_machine_arn=started.outputs["StateMachineArn"],
+                deliver_events=started.deliver_events,
+            )
+        finally:
+            stack.down(home)
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
