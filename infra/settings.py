@@ -36,11 +36,7 @@ class Prefix:
 def _whole_number(low: int, high: int) -> Callable[[Any], int]:
     def parse(value: Any) -> int:
         # int() takes True, 1.5 and " 1_0 " too.
-        if (
-            not isinstance(value, bool)
-            and re.fullmatch(r"[0-9]{1,18}", str(value))
-            and low <= int(value) <= high
-        ):
+        if re.fullmatch(r"[0-9]{1,18}", str(value)) and low <= int(value) <= high:
             return int(value)
         raise ValueError(f"a whole number from {low} to {high}")
 

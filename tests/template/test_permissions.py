@@ -1,10 +1,11 @@
 """Promise 4: each role can do what its function needs and nothing else."""
 
+import ast
 import re
 
 import pytest
 
-from tests.template.conftest import Synthesize
+from tests.template.conftest import ROOT, Synthesize
 from tests.template.reading import Template, listed, text
 
 # These have no resources that a policy could name (service authorization reference).
@@ -174,3 +175,25 @@ def test_without_settings_queries_reach_no_data(synthesize: Synthesize) -> None:
     grants = template.grants(template.role_of("executor"))
     assert not {*READ_TABLES, *WRITE_TABLES, "s3:DeleteObject"} & set(grants)
     assert grants["s3:GetObject"] == [f"<{template.one('AWS::S3::Bucket')[0]}.Arn>/results/*"]
+
+
+def test_the_code_makes_the_calls_that_are_allowed_and_no_other(template: Template) -> None:
+    services = {"athena": "athena", "stepfunctions": "states", "client": "dynamodb"}
+    calls = set()
+    for source in (ROOT / "functions").glob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text())):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id=client), attr="get_paginator"),
+                    args=[ast.Constant(value=str(call))],
+                ):
+                    calls.add((client, call))
+                case ast.Attribute(value=ast.Name(id=client) | ast.Attribute(attr=client), attr=call) if (
+                    client in services and call != "get_paginator"
+                ):
+                    calls.add((client, call))
+    made = {f"{services[client]}:{call.title().replace('_', '')}" for client, call in calls}
+    allowed = set[str]().union(*(template.grants(template.role_of(name)) for name in ACTIONS))
+    # StartQueryExecution asks for these when a query names a prepared statement or a catalog.
+    implied = {"athena:GetPreparedStatement", "athena:GetDataCatalog"}
+    assert {action for action in allowed if action.split(":")[0] in services.values()} - implied == made

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -94,6 +96,23 @@ def test_a_prefix_may_be_a_whole_bucket(value: str, prefix: Prefix) -> None:
 def test_numbers_come_as_numbers_or_as_text() -> None:
     assert Settings.from_context({"pollSeconds": "7"}) == Settings.from_context({"pollSeconds": 7})
     assert Settings.from_context({"logRetentionDays": "7"}).log_retention_days == 7
+
+
+def test_the_readme_has_each_setting_with_its_default() -> None:
+    in_words = {"": "none", (): "none", 1024**4: "1 TiB", 5.0: "5"}
+    expected = {
+        re.sub(r"_(\w)", lambda match: match[1].upper(), one.name): in_words.get(
+            one.default, str(one.default)
+        )
+        for one in fields(Settings)
+    }
+    documented: dict[str, str] = {}
+    for line in (ROOT / "README.md").read_text().splitlines():
+        cells = [cell.strip().replace("`", "") for cell in line.split("|")]
+        if len(cells) == 5 and set(names := cells[1].split(", ")) <= set(expected):
+            # One default for all of a row's settings, or one for each.
+            documented |= dict(zip(names, cells[2].split(", ") * len(names), strict=False))
+    assert documented == expected
 
 
 def test_the_app_says_it_in_one_line_and_fails() -> None:
