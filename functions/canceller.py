@@ -50,10 +50,10 @@ def run(event: dict[str, Any], aws: Runtime) -> None:
 def _sweep(start: AnnouncedStart, aws: Runtime) -> None:
     """Stop the query of an executor that died between starting it and registering it.
 
-    Nothing names such a query: it runs the announced statement in our workgroup, was submitted at that time,
+    Nothing names such a query: it runs the announced statement in our workgroup, was submitted in that time,
     and is in no item of the table.
     """
-    since = datetime.fromtimestamp(start.at - _CLOCK_SKEW_SECONDS, UTC)
+    since = datetime.fromtimestamp(start.entered - _CLOCK_SKEW_SECONDS, UTC)
     until = datetime.fromtimestamp(start.at + CONFIRMATION_SECONDS, UTC)
     for query_id, digest in queries.running(aws.athena, aws.settings.work_group, since=since, until=until):
         if digest == start.statement_digest and aws.table.find_query(query_id).terms is None:

@@ -88,22 +88,28 @@ def _read_job(event: dict[str, Any], aws: Runtime) -> Job:
 def _start(job: Job, aws: Runtime) -> str | None:
     """The id of the entry's query, started if it was not yet; None if the execution is gone meanwhile."""
     statement = queries.resolve(aws.athena, job.request, aws.settings)
-    known = aws.table.announce_start(job.execution_id, job.entry, statement.digest, aws.now())
+    announced_at = aws.now()
+    known = aws.table.announce_start(job.execution_id, job.entry, statement.digest, announced_at)
     query_id = known.query_of(job.entry.id)
     if query_id is None:
+        # An executor that announced the same start and died may have started the query: its trace stays then,
+        # and starting it again gets the same one back.
+        first = not known.announces(job.entry.id)
         try:
             if known.gone >= job.entry.redrive_count:
                 logger.info("execution is gone, nothing started")
-                aws.table.withdraw_start(job.execution_id, job.entry, aws.now())
+                if first:
+                    aws.table.withdraw_start(job.execution_id, job.entry, statement.digest, announced_at)
                 return None
-            if _late(job, aws):
+            if first and _late(job, aws):
                 raise TimedOut(
                     "The deadline (TimeoutSeconds) passed before Athena had room for the query.",
                 )
             query_id = queries.start(aws.athena, statement, job.request, aws.settings, job.entry.id)
         except AthenaQueryError as error:
             error.attempts = job.entry.attempt - 1
-            aws.table.withdraw_start(job.execution_id, job.entry, aws.now())
+            if first:
+                aws.table.withdraw_start(job.execution_id, job.entry, statement.digest, announced_at)
             raise
         logger.info("started", query_id=query_id, attempt=job.entry.attempt)
     known = aws.table.register_start(job.execution_id, job.entry, query_id, aws.now())

@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
@@ -95,10 +95,14 @@ class StartedQuery:
 
 @dataclass(frozen=True, kw_only=True)
 class AnnouncedStart:
-    """A start that was announced and not confirmed yet. `at` is in epoch seconds."""
+    """A start that was announced and not confirmed yet. Times are in epoch seconds.
+
+    `at` is when it was announced last: an executor that died may have announced it before, since `entered`.
+    """
 
     entry_id: str
     redrive_count: int
+    entered: float
     at: float
     statement_digest: str
 
@@ -115,6 +119,10 @@ class ExecutionItem:
         """The query that this entry into "Start query" started."""
         return next((query.query_id for query in self.started if query.entry_id == entry_id), None)
 
+    def announces(self, entry_id: str) -> bool:
+        """Whether somebody was about to start a query for this entry, and has not told what came of it."""
+        return any(start.entry_id == entry_id for start in self.announced)
+
 
 @dataclass(frozen=True)
 class TaskTable:
@@ -127,13 +135,14 @@ class TaskTable:
     def announce_start(
         self, execution_id: str, entry: Entry, statement_digest: str, now: float
     ) -> ExecutionItem:
-        """Say that a query is about to be started, so that a crash before `register_start` leaves a trace."""
-        announced = {
-            "RedriveCount": _number(entry.redrive_count),
-            "At": _number(round(now, 3)),
-            "StatementDigest": {"S": statement_digest},
-        }
-        return _execution_item(self._merge(execution_id, now, put={_ANNOUNCED + entry.id: {"M": announced}}))
+        """Say that a query is about to be started, so that a crash before `register_start` leaves a trace.
+
+        Return the item as it was before: an earlier announcement of the same entry says that a query may run.
+        """
+        announced = _announcement(entry, statement_digest, now)
+        return _execution_item(
+            self._merge(execution_id, now, put={_ANNOUNCED + entry.id: announced}, answer="ALL_OLD")
+        )
 
     def register_start(self, execution_id: str, entry: Entry, query_id: str, now: float) -> ExecutionItem:
         """Record which query the entry started."""
@@ -142,9 +151,9 @@ class TaskTable:
             self._merge(execution_id, now, put={_STARTED + entry.id: started}, drop=[_ANNOUNCED + entry.id])
         )
 
-    def withdraw_start(self, execution_id: str, entry: Entry, now: float) -> None:
-        """Athena refused: nothing was started for the entry."""
-        self._merge(execution_id, now, drop=[_ANNOUNCED + entry.id])
+    def withdraw_start(self, execution_id: str, entry: Entry, statement_digest: str, at: float) -> None:
+        """Nothing was started after the announcement of the time `at`. One made since by another stays."""
+        self._remove(execution_id, _ANNOUNCED + entry.id, _announcement(entry, statement_digest, at))
 
     def mark_gone(self, execution_id: str, redrive_count: int, now: float) -> ExecutionItem:
         """Record that the execution ended without success under this redrive count."""
@@ -184,23 +193,34 @@ class TaskTable:
 
     def forget_token(self, query_id: str, task_token: str) -> None:
         """Mark the task as no longer waiting, unless a newer token has taken this one's place."""
+        self._remove(query_id, "TaskToken", {"S": task_token})
+
+    def _remove(self, key: str, attribute: str, value: Attributes) -> None:
+        """Remove an attribute that still has this value."""
         try:
             self.client.update_item(
                 TableName=self.name,
-                Key={"Id": {"S": query_id}},
-                UpdateExpression="REMOVE TaskToken",
-                ConditionExpression="TaskToken = :spent",
-                ExpressionAttributeValues={":spent": {"S": task_token}},
+                Key={"Id": {"S": key}},
+                UpdateExpression="REMOVE #n",
+                ConditionExpression="#n = :value",
+                ExpressionAttributeNames={"#n": attribute},
+                ExpressionAttributeValues={":value": value},
             )
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
 
     def _merge(
-        self, key: str, now: float, *, put: Attributes | None = None, drop: Sequence[str] = ()
+        self,
+        key: str,
+        now: float,
+        *,
+        put: Attributes,
+        drop: Sequence[str] = (),
+        answer: Literal["ALL_NEW", "ALL_OLD"] = "ALL_NEW",
     ) -> Attributes:
-        """Merge attributes into an item, which may not exist yet; return the whole item as it is then."""
-        put = {"ExpiresAt": _number(int(now) + self.ttl_seconds), **(put or {})}
+        """Merge attributes into an item, which may not exist yet; return the whole item after or before."""
+        put = {"ExpiresAt": _number(int(now) + self.ttl_seconds), **put}
         names = {f"#n{i}": name for i, name in enumerate([*put, *drop])}
         places = list(names)
         expression = "SET " + ", ".join(f"{place} = :v{i}" for i, place in enumerate(places[: len(put)]))
@@ -212,12 +232,23 @@ class TaskTable:
             UpdateExpression=expression,
             ExpressionAttributeNames=names,
             ExpressionAttributeValues={f":v{i}": value for i, value in enumerate(put.values())},
-            ReturnValues="ALL_NEW",
-        )["Attributes"]
+            ReturnValues=answer,
+        ).get("Attributes", {})
 
     def _get(self, key: str) -> Attributes:
         answer = self.client.get_item(TableName=self.name, Key={"Id": {"S": key}}, ConsistentRead=True)
         return answer.get("Item", {})
+
+
+def _announcement(entry: Entry, statement_digest: str, at: float) -> Attributes:
+    return {
+        "M": {
+            "RedriveCount": _number(entry.redrive_count),
+            "Entered": _number(entry.entered),
+            "At": _number(round(at, 3)),
+            "StatementDigest": {"S": statement_digest},
+        }
+    }
 
 
 def _number(value: float) -> dict[str, str]:
@@ -259,6 +290,7 @@ def _execution_item(item: Attributes) -> ExecutionItem:
             AnnouncedStart(
                 entry_id=name.removeprefix(_ANNOUNCED),
                 redrive_count=int(value["M"]["RedriveCount"]["N"]),
+                entered=float(value["M"]["Entered"]["N"]),
                 at=float(value["M"]["At"]["N"]),
                 statement_digest=value["M"]["StatementDigest"]["S"],
             )
