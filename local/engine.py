@@ -56,7 +56,9 @@ _TYPES = {
 class Failure(Exception):
     """The statement fails as it would on Athena. Category 2 is the user's, 1 the system's."""
 
-    def __init__(self, reason: str, error_type: int = _USER, category: int = 2, *, retryable: bool = False) -> None:
+    def __init__(
+        self, reason: str, error_type: int = _USER, category: int = 2, *, retryable: bool = False
+    ) -> None:
         super().__init__(reason)
         self.error_type = error_type
         self.category = category
@@ -76,8 +78,10 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A statement to run. `scratch` is the S3 prefix of the workgroup's results; `connected` gets DuckDB's
-    connection, so that it can be interrupted."""
+    """A statement to run. `scratch` is the S3 prefix of the workgroup's results.
+
+    `connected` gets DuckDB's connection, so that it can be interrupted.
+    """
 
     query_id: str
     statement: dialect.Statement
@@ -148,16 +152,16 @@ def _attach(db: duckdb.DuckDBPyConnection, tree: exp.Expression, database: str) 
     db.execute("SET TimeZone = 'UTC'")
     db.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(database)}; USE {_quoted(database)}")
     scanned = 0
-    for schema, name in {(table.db.lower() or database, table.name.lower()) for table in dialect.tables(tree)}:
+    for schema, name in {
+        (table.db.lower() or database, table.name.lower()) for table in dialect.tables(tree)
+    }:
         described = glue._tables.get(f"{schema}/{name}")
         if described is None:
             continue
         files = _files(described["StorageDescriptor"]["Location"])
         scanned += sum(file.stat().st_size for file in files)
         paths = [str(file) for file in files]
-        relation = (
-            athena._table_relation(described, paths) if paths else athena._empty_relation(described)
-        )
+        relation = athena._table_relation(described, paths) if paths else athena._empty_relation(described)
         db.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(schema)}")
         db.execute(f"CREATE VIEW {_quoted(schema)}.{_quoted(name)} AS SELECT * FROM {relation}")
     return scanned
@@ -194,7 +198,9 @@ def _create_table_as(job: Job) -> Result:
         raise Failure("the table has no name", _SYNTAX)
     database, name = target.db.lower() or job.database, target.name.lower()
     options = {
-        one.this.name.lower() if isinstance(one, exp.Property) and isinstance(one.this, exp.Expression) else "": one
+        one.this.name.lower()
+        if isinstance(one, exp.Property) and isinstance(one.this, exp.Expression)
+        else "": one
         for one in tree.find_all(exp.Property)
     }
     given = options.get("external_location")
@@ -272,9 +278,7 @@ def _write_parquet(
 def put_object(uri: str, body: bytes) -> None:
     """Raise Failure as Athena does when it cannot write."""
     place = urlsplit(uri)
-    answer = s3._put_object(
-        place.netloc, place.path.lstrip("/"), body, {"content-length": str(len(body))}
-    )
+    answer = s3._put_object(place.netloc, place.path.lstrip("/"), body, {"content-length": str(len(body))})
     if answer[0] >= 300:  # noqa: PLR2004 - HTTP
         raise Failure(f"Insufficient permissions or no such place to write to: {uri}", 401)
 
@@ -312,7 +316,9 @@ def _show(job: Job) -> Result:
     match words[1:2]:
         case ["tables"]:
             database = last[-1] if last else job.database
-            return _listing("tab_name", [key.split("/")[1] for key in _keys() if key.startswith(f"{database}/")])
+            return _listing(
+                "tab_name", [key.split("/")[1] for key in _keys() if key.startswith(f"{database}/")]
+            )
         case ["databases" | "schemas"]:
             return _listing("database_name", sorted(glue._databases.keys()))
         case ["columns"]:
@@ -403,12 +409,10 @@ def _described(job: Job, name: str) -> Any:
 
 
 def _listing(column: str, lines: list[str], scanned: int = 0) -> Result:
-    return Result(
-        columns=[column], types=["string"], rows=[[line] for line in lines], scanned_bytes=scanned
-    )
+    return Result(columns=[column], types=["string"], rows=[[line] for line in lines], scanned_bytes=scanned)
 
 
-def text(value: Any) -> str:
+def text(value: Any) -> str:  # noqa: PLR0911 - one line for each type
     """A value as Athena's results show it."""
     match value:
         case None:
@@ -434,7 +438,7 @@ def text(value: Any) -> str:
 def _athena_type(duck: str) -> str:
     if duck.endswith("]"):
         return "array"
-    name = duck.split("(")[0]
+    name, *_ = duck.partition("(")
     return {"DECIMAL": "decimal", "STRUCT": "row", "MAP": "map"}.get(name) or _TYPES.get(name, "varchar")
 
 

@@ -14,8 +14,11 @@ _HANDLED_WITHIN_SECONDS = 30
 
 
 class Delivery:
-    """`normal`; `off`: every event is lost; `twice`: each comes again; `early`: a query ends and its event is
-    handled before StartQueryExecution answers; `held`: events wait until the mode changes."""
+    """Delivers state changes to EventBridge as its mode says.
+
+    `normal`: at once. `off`: never. `twice`: each comes again. `early`: the query ends and its event is handled
+    before StartQueryExecution answers. `held`: when the mode changes.
+    """
 
     def __init__(self) -> None:
         self.mode: str = "normal"

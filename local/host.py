@@ -39,6 +39,7 @@ def main() -> None:
 
 
 async def _serve(port: int) -> None:
+    # ruff: noqa: PLC0415 - the environment has to be set before MiniStack is imported
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from ministack.app import app as ministack

@@ -20,7 +20,7 @@ def install() -> None:
 
 
 def _execute_function(func: dict[str, Any], event: Any) -> dict[str, Any]:
-    result = _ministack_execute_function(func, event)
+    result: dict[str, Any] = _ministack_execute_function(func, event)
     if result.get("error") and isinstance(result.get("body"), dict):
         result["body"]["errorType"] = _error_type(result)
     events.delivery.note_handled(event)

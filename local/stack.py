@@ -253,7 +253,7 @@ def _environment(endpoint: str) -> dict[str, str]:
 
 
 def _clean_environment() -> dict[str, str]:
-    """This process's environment without anything that points at an AWS account."""
+    """The environment without anything that points at an AWS account."""
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 

@@ -109,7 +109,9 @@ def _send(name: str, data: dict[str, Any]) -> Any:
         if waiting and not waiting["event"].is_set():
             return _ministack[name](data)
         if token in _given:
-            return error_response_json("TaskTimedOut", "Task Timed Out: Provided task does not exist anymore", 400)
+            return error_response_json(
+                "TaskTimedOut", "Task Timed Out: Provided task does not exist anymore", 400
+            )
     return error_response_json("InvalidToken", "Invalid Token", 400)
 
 
@@ -200,6 +202,8 @@ def _continue(execution: dict[str, Any], moment: str) -> None:
     if execution["status"] == "RUNNING":
         execution |= {"status": "SUCCEEDED", "output": json.dumps(output), "stopDate": now_iso()}
         stepfunctions._add_event(
-            execution, "ExecutionSucceeded", {"executionSucceededEventDetails": {"output": execution["output"]}}
+            execution,
+            "ExecutionSucceeded",
+            {"executionSucceededEventDetails": {"output": execution["output"]}},
         )
         stepfunctions._emit_execution_status_event(execution)

@@ -1,0 +1,116 @@
+"""One stack for the whole tier, deployed from the real template; everything else is plain boto3."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import stack as local_stack
+from local.follow import Run, follow
+from local.stack import HOME, Stack
+
+DEADLINE_SECONDS = 60
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the tests' own, so that a developer's stack is left alone; what takes time is shared."""
+    own = tmp_path_factory.mktemp("stack")
+    for shared in ("parquet", "synthesized"):
+        (HOME / shared).mkdir(parents=True, exist_ok=True)
+        (own / shared).symlink_to(HOME / shared)
+    return own
+
+
+@pytest.fixture(scope="session")
+def deployed(home: Path) -> Iterator[Stack]:
+    started = local_stack.up(home=home)
+    yield started
+    local_stack.down(home)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aws:
+    """The stack and its clients. `deliver_events` says how Athena's events come from then on."""
+
+    stack: Stack
+    clients: dict[str, Any] = field(default_factory=dict)
+
+    def client(self, service: str) -> Any:
+        if service not in self.clients:
+            self.clients[service] = self.stack.client(service)
+        return self.clients[service]
+
+    def run(self, document: Any, *, state_machine_arn: str | None = None) -> Run:
+        """Run an execution to its end."""
+        arn = state_machine_arn or self.stack.outputs["StateMachineArn"]
+        return follow(self.client("stepfunctions"), arn, document)
+
+    def start(self, document: Any) -> str:
+        """Start an execution and return its ARN."""
+        arn: str = self.client("stepfunctions").start_execution(
+            stateMachineArn=self.stack.outputs["StateMachineArn"], input=json.dumps(document)
+        )["executionArn"]
+        return arn
+
+    def slow_query(self) -> str:
+        """SQL that runs far longer than any test waits, and can be interrupted."""
+        return (
+            "SELECT count(*) FROM flights a, flights b, flights c WHERE a.dep_time + b.dep_time > c.dep_time"
+        )
+
+    def query_ids(self) -> set[str]:
+        """Every query that the stack's workgroup has seen."""
+        answer = self.client("athena").list_query_executions(WorkGroup=self.stack.outputs["WorkGroupName"])
+        return set(answer["QueryExecutionIds"])
+
+    def queries_of(self, execution_arn: str) -> list[str]:
+        """The queries that the execution has registered in the task table."""
+        item = self.client("dynamodb").get_item(
+            TableName=self.stack.outputs["TaskTableName"],
+            Key={"Id": {"S": execution_arn}},
+            ConsistentRead=True,
+        )
+        attributes = item.get("Item", {})
+        return [
+            value["M"]["QueryId"]["S"] for name, value in attributes.items() if name.startswith("Started/")
+        ]
+
+    def running_queries(self, execution_arn: str) -> list[str]:
+        ids = self.queries_of(execution_arn)
+        return [one for one in ids if self.query(one)["Status"]["State"] == "RUNNING"]
+
+    def ended_queries(self, execution_arn: str) -> list[str]:
+        ids = self.queries_of(execution_arn)
+        return [one for one in ids if "CompletionDateTime" in self.query(one)["Status"]]
+
+    def query(self, query_id: str) -> dict[str, Any]:
+        """Athena's own word on a query."""
+        answer: dict[str, Any] = self.client("athena").get_query_execution(QueryExecutionId=query_id)
+        execution: dict[str, Any] = answer["QueryExecution"]
+        return execution
+
+
+@pytest.fixture
+def aws(deployed: Stack) -> Iterator[Aws]:
+    yield Aws(stack=deployed)
+    deployed.deliver_events("normal")
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], Any]], Any]:
+    """Call a function until it returns something true; fail if that takes longer than a minute."""
+
+    def wait(look: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while time.monotonic() < deadline:
+            if seen := look():
+                return seen
+            time.sleep(0.05)
+        pytest.fail(f"not within {DEADLINE_SECONDS} s")
+
+    return wait
