@@ -20,12 +20,12 @@ class Refused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """`kind` is Athena's SubstatementType, `type` its StatementType. `tree` is None where sqlglot has none."""
+    """`kind` is Athena's SubstatementType, `type` its StatementType. `tree` is None if sqlglot has none."""
 
     text: str
     kind: str
     type: str
-    tree: exp.Expression | None = None
+    tree: exp.Expr | None = None
 
 
 def parse(sql: str) -> Statement:
@@ -49,7 +49,7 @@ def parse(sql: str) -> Statement:
     return Statement(text=text, kind=kind, type="DDL" if is_ddl else "DML", tree=tree)
 
 
-def _kind(tree: exp.Expression) -> str | None:
+def _kind(tree: exp.Expr) -> str | None:
     """CREATE TABLE AS is one of the DML statements (Athena API reference, QueryExecution)."""
     match tree:
         case exp.Create() if tree.kind == "TABLE" and isinstance(tree.args.get("expression"), exp.Query):
@@ -97,7 +97,7 @@ def literals(listing: str) -> list[str]:
     return [one.sql(dialect="athena") for one in tree.expressions]
 
 
-def tables(tree: exp.Expression) -> list[exp.Table]:
+def tables(tree: exp.Expr) -> list[exp.Table]:
     """The tables of the catalog that the statement names: common table expressions are none."""
     own = {cte.alias_or_name.lower() for cte in tree.find_all(exp.CTE)}
     return [
@@ -107,7 +107,7 @@ def tables(tree: exp.Expression) -> list[exp.Table]:
     ]
 
 
-def to_duckdb(tree: exp.Expression) -> str:
+def to_duckdb(tree: exp.Expr) -> str:
     """The statement in DuckDB's dialect, without the catalog in table names: DuckDB knows only databases."""
     tree = tree.copy()
     for table in tree.find_all(exp.Table):

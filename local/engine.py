@@ -123,7 +123,7 @@ def run(job: Job) -> Result:
         raise Failure(reason, 100 if kind is None else kind, 1 if kind is None else 2) from None
 
 
-def _tree(job: Job) -> exp.Expression:
+def _tree(job: Job) -> exp.Expr:
     if job.statement.tree is None:
         raise Failure(f"{job.statement.kind} cannot be read")
     return job.statement.tree
@@ -147,7 +147,7 @@ def _result(cursor: duckdb.DuckDBPyConnection, scanned: int = 0) -> Result:
     )
 
 
-def _attach(db: duckdb.DuckDBPyConnection, tree: exp.Expression, database: str) -> int:
+def _attach(db: duckdb.DuckDBPyConnection, tree: exp.Expr, database: str) -> int:
     """Make the Glue tables that the statement names known to DuckDB; return the bytes of their files."""
     db.execute("SET TimeZone = 'UTC'")
     db.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(database)}; USE {_quoted(database)}")
@@ -199,7 +199,7 @@ def _create_table_as(job: Job) -> Result:
     database, name = target.db.lower() or job.database, target.name.lower()
     options = {
         one.this.name.lower()
-        if isinstance(one, exp.Property) and isinstance(one.this, exp.Expression)
+        if isinstance(one, exp.Property) and isinstance(one.this, exp.Expr)
         else "": one
         for one in tree.find_all(exp.Property)
     }
@@ -300,7 +300,7 @@ def _explain(job: Job) -> Result:
     return _listing("Query Plan", lines, scanned if analyze else 0)
 
 
-def _parsed(sql: str) -> exp.Expression:
+def _parsed(sql: str) -> exp.Expr:
     try:
         tree = dialect.parse(sql).tree
     except dialect.Refused as reason:

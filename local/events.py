@@ -16,8 +16,8 @@ _HANDLED_WITHIN_SECONDS = 30
 class Delivery:
     """Delivers state changes to EventBridge as its mode says.
 
-    `normal`: at once. `off`: never. `twice`: each comes again. `early`: the query ends and its event is handled
-    before StartQueryExecution answers. `held`: when the mode changes.
+    `normal`: at once. `off`: never. `twice`: each comes again. `early`: the query ends and its event
+    is handled before StartQueryExecution answers. `held`: when the mode changes.
     """
 
     def __init__(self) -> None:
