@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from local import demo, stack
+from local.chaos import Chaos
 from local.follow import follow, result_rows
 from local.show import print_rows, print_run
 
@@ -51,6 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="start the stack, deploy the template, load the sample data")
     up.add_argument("--port", type=_port, help="port on 127.0.0.1; default: a free one")
     up.add_argument("--detach", action="store_true", help="return once it is up; `down` stops it")
+    up.add_argument(
+        "--chaos",
+        type=_chaos,
+        metavar="FAULTS",
+        help='for example "drop=0.3,duplicate=0.2,delay=0-2s,early=0.2,crash=0.1,seed=7"',
+    )
     up.set_defaults(run=_up)
 
     down = commands.add_parser("down", help="stop what `up` started")
@@ -76,9 +83,17 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _chaos(text: str) -> str:
+    try:
+        Chaos.parse(text)
+    except ValueError as fault:
+        raise argparse.ArgumentTypeError(str(fault)) from None
+    return text
+
+
 def _up(arguments: argparse.Namespace, console: Console) -> int:
     with console.status("starting") as status:
-        started = stack.up(port=arguments.port, home=arguments.home, say=status.update)
+        started = stack.up(port=arguments.port, home=arguments.home, chaos=arguments.chaos, say=status.update)
     console.print(f"endpoint       {started.endpoint}")
     console.print(f"state machine  {started.outputs['StateMachineArn']}\n")
     for name, value in started.exports.items():

@@ -66,7 +66,7 @@ async def _start(data: dict[str, Any]) -> Any:
     task = asyncio.get_running_loop().create_task(_run(execution, job))
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
-    if events.delivery.early:
+    if events.delivery.early():
         # The answer is late, so the event is early.
         await task
         await asyncio.to_thread(events.delivery.wait_until_handled, query_id)

@@ -198,9 +198,7 @@ def _create_table_as(job: Job) -> Result:
         raise Failure("the table has no name", _SYNTAX)
     database, name = target.db.lower() or job.database, target.name.lower()
     options = {
-        one.this.name.lower()
-        if isinstance(one, exp.Property) and isinstance(one.this, exp.Expr)
-        else "": one
+        one.this.name.lower() if isinstance(one, exp.Property) and isinstance(one.this, exp.Expr) else "": one
         for one in tree.find_all(exp.Property)
     }
     given = options.get("external_location")

@@ -1,11 +1,14 @@
 """How Athena's state changes reach EventBridge: at once as a rule, or as badly as a test asks for."""
 
+import contextvars
 import json
 import threading
 from collections import defaultdict
 from typing import Any, Literal, get_args
 
 from ministack.services import eventbridge
+
+from local.chaos import faults
 
 Mode = Literal["normal", "off", "twice", "early", "held"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -25,9 +28,9 @@ class Delivery:
         self._held: list[dict[str, Any]] = []
         self._handled: defaultdict[str, threading.Event] = defaultdict(threading.Event)
 
-    @property
     def early(self) -> bool:
-        return self.mode == "early"
+        """Whether the query that is being started now shall end before StartQueryExecution answers."""
+        return self.mode == "early" or (self.mode == "normal" and faults.happens("early"))
 
     def switch(self, mode: str) -> None:
         """Raise ValueError for a mode that does not exist."""
@@ -42,8 +45,25 @@ class Delivery:
         """Deliver a state change as the mode says."""
         if self.mode == "held":
             self._held.append(detail)
-        for _ in range({"off": 0, "held": 0, "twice": 2}.get(self.mode, 1)):
+        elif self.mode == "normal" and faults.chaos:
+            self._publish_badly(detail)
+        elif self.mode != "off":
+            for _ in range(2 if self.mode == "twice" else 1):
+                put(detail)
+
+    def _publish_badly(self, detail: dict[str, Any]) -> None:
+        if detail["currentState"] not in {"SUCCEEDED", "FAILED", "CANCELLED"}:
             put(detail)
+            return
+        if faults.happens("drop"):
+            # Nobody will hear of it, so nobody has to be waited for.
+            self._handled[detail["queryExecutionId"]].set()
+            return
+        for _ in range(2 if faults.happens("duplicate") else 1):
+            # A timer's thread starts without the account and the region of the request.
+            late = threading.Timer(faults.delay(), contextvars.copy_context().run, (put, detail))
+            late.daemon = True
+            late.start()
 
     def wait_until_handled(self, query_id: str) -> None:
         """Block until the function that hears of the query's end has run."""

@@ -1,4 +1,4 @@
-"""The process that plays AWS: MiniStack with the gaps closed that matter here.
+"""The process that plays AWS: MiniStack with the gaps closed that matter here, and faults on demand.
 
 `python -m local.host --port N --home DIR` serves on 127.0.0.1 until it is told to stop.
 """
@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m local.host", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--home", type=Path, required=True, help="folder for data and temporary files")
+    parser.add_argument("--chaos", help="faults to inject: see local/chaos.py")
     arguments = parser.parse_args()
     scratch = arguments.home / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -33,27 +35,39 @@ def main() -> None:
         "LOG_LEVEL": "WARNING",
     }
     try:
-        asyncio.run(_serve(arguments.port))
+        asyncio.run(_serve(arguments.port, arguments.chaos))
     except OSError as error:
         sys.exit(f"port {arguments.port} cannot be used: {error.strerror}")
 
 
-async def _serve(port: int) -> None:
+async def _serve(port: int, faults_on_purpose: str | None) -> None:
     # ruff: noqa: PLC0415 - the environment has to be set before MiniStack is imported
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from ministack.app import app as ministack
 
-    from local import athena, events, lambdas, stepfunctions, templates
+    from local import athena, chaos, events, kills, lambdas, stepfunctions, templates
 
-    for extension in (athena, lambdas, stepfunctions, templates):
+    for extension in (athena, kills, lambdas, stepfunctions, templates):
         extension.install()
+    if faults_on_purpose:
+        chaos.faults.begin(chaos.Chaos.parse(faults_on_purpose))
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["path"] == "/_local/host":
-            await _answer(send, 200, {"pid": os.getpid()})
-        elif scope["type"] == "http" and scope["path"] == "/_local/events":
-            await _switch_events(receive, send, events.delivery)
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path == "/_local/host":
+            await _answer(send, 200, {"pid": os.getpid(), "injected": dict(chaos.faults.injected)})
+        elif path == "/_local/events":
+            asked = await _body(receive)
+            await _obey(send, lambda: events.delivery.switch(asked["mode"]))
+        elif path == "/_local/kills":
+            asked = await _body(receive)
+            await _obey(send, lambda: chaos.faults.order_kill(**asked))
+        elif path and (death := kills.due(_user_agent(scope))):
+            when, worker = death
+            if when == "after":
+                await ministack(scope, receive, _nowhere)
+            kills.kill(worker)
         else:
             await ministack(scope, receive, send)
 
@@ -63,22 +77,30 @@ async def _serve(port: int) -> None:
     await serve(app, config)
 
 
-async def _switch_events(receive: Any, send: Any, delivery: Any) -> None:
-    """`PUT /_local/events` with `{"mode": …}`: see local/events.py."""
+async def _body(receive: Any) -> Any:
     body = b""
     while True:
         message = await receive()
         body += message.get("body", b"")
         if not message.get("more_body"):
-            break
-    status, answer = 200, {"mode": delivery.mode}
-    if body:
-        try:
-            delivery.switch(json.loads(body)["mode"])
-            answer = {"mode": delivery.mode}
-        except (ValueError, KeyError) as error:
-            status, answer = 400, {"message": str(error)}
-    await _answer(send, status, answer)
+            return json.loads(body)
+
+
+async def _obey(send: Any, order: Callable[[], None]) -> None:
+    try:
+        order()
+    except (ValueError, KeyError, TypeError) as error:
+        await _answer(send, 400, {"message": str(error)})
+    else:
+        await _answer(send, 200, {})
+
+
+async def _nowhere(_message: Any) -> None:
+    """Whoever asked is dead by the time of the answer."""
+
+
+def _user_agent(scope: Any) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"user-agent"), "")
 
 
 async def _answer(send: Any, status: int, document: dict[str, Any]) -> None:

@@ -81,8 +81,23 @@ class Stack:
         """How Athena's events are delivered from now on: a mode of local/events.py."""
         _ask(self.port, "events", {"mode": mode})
 
+    def order_kill(self, function: str, call: int, when: str) -> None:
+        """Kill the function's next invocation at its n-th AWS call, "before" or "after" its effect."""
+        _ask(self.port, "kills", {"function": function, "call": call, "when": when})
 
-def up(*, port: int | None = None, home: Path = HOME, say: Callable[[str], None] = lambda _: None) -> Stack:
+    def injected_faults(self) -> dict[str, int]:
+        """How many faults of each kind there were."""
+        counted: dict[str, int] = _ask(self.port, "host")["injected"]
+        return counted
+
+
+def up(
+    *,
+    port: int | None = None,
+    home: Path = HOME,
+    chaos: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Stack:
     """Start a stack. Raise NotPossible if one is up already, the port is taken, or deploying fails."""
     with contextlib.suppress(NotPossible):
         running = find(home)
@@ -91,7 +106,7 @@ def up(*, port: int | None = None, home: Path = HOME, say: Callable[[str], None]
     _must_be_free(port)
     home.mkdir(parents=True, exist_ok=True)
     say("starting")
-    host = _start_host(port, home)
+    host = _start_host(port, home, chaos)
     try:
         say("deploying")
         name = "AthenaQueries"
@@ -174,10 +189,11 @@ def _finish(process: subprocess.Popen[str]) -> None:
         raise NotPossible(f"the CDK CLI failed:\n{told.strip()}", 3)
 
 
-def _start_host(port: int, home: Path) -> subprocess.Popen[bytes]:
+def _start_host(port: int, home: Path, chaos: str | None) -> subprocess.Popen[bytes]:
+    options = ["--chaos", chaos] if chaos else []
     with (home / "host.log").open("wb") as log:
         host = subprocess.Popen(
-            [sys.executable, "-m", "local.host", "--port", str(port), "--home", str(home)],
+            [sys.executable, "-m", "local.host", "--port", str(port), "--home", str(home), *options],
             cwd=ROOT,
             env=_clean_environment(),
             stdin=subprocess.DEVNULL,
@@ -215,7 +231,7 @@ def _until(seconds: float) -> "Iterator[None]":
         yield
 
 
-def _ask(port: int, what: str, body: Mapping[str, str] | None = None) -> dict[str, Any]:
+def _ask(port: int, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Ask the host itself. Raise OSError if nothing answers there, ValueError if it is not a host."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/_local/{what}",

@@ -88,6 +88,21 @@ class Aws:
         ids = self.queries_of(execution_arn)
         return [one for one in ids if "CompletionDateTime" in self.query(one)["Status"]]
 
+    def told_and_true(self, execution: dict[str, Any]) -> tuple[str, str]:
+        """What an ended execution (DescribeExecution) says, beside what Athena says of its query."""
+        if execution["status"] == "SUCCEEDED":
+            told, query_id = "SUCCEEDED", json.loads(execution["output"])["QueryId"]
+        else:
+            told, query_id = execution["error"], json.loads(execution["cause"])["QueryId"]
+        return told, self.query(query_id)["Status"]["State"]
+
+    def dead_letters(self) -> list[str]:
+        """The messages in the stack's dead-letter queue."""
+        answer = self.client("sqs").receive_message(
+            QueueUrl=self.stack.outputs["DeadLetterQueueUrl"], MaxNumberOfMessages=10
+        )
+        return [message["Body"] for message in answer.get("Messages", [])]
+
     def query(self, query_id: str) -> dict[str, Any]:
         """Athena's own word on a query."""
         answer: dict[str, Any] = self.client("athena").get_query_execution(QueryExecutionId=query_id)

@@ -51,7 +51,7 @@ def test_an_event_that_comes_twice_is_harmless(aws: Aws) -> None:
     run = aws.run(COUNT)
 
     assert (run.status, run.states) == ("SUCCEEDED", ["Start query", "Done"])
-    assert _dead_letters(aws) == 0
+    assert aws.dead_letters() == []
 
 
 @pytest.mark.parametrize(
@@ -212,10 +212,3 @@ def test_boto3_needs_nothing_but_the_printed_exports(aws: Aws) -> None:
     )
 
     assert told.stdout.startswith("arn:aws:states:")
-
-
-def _dead_letters(aws: Aws) -> int:
-    answer = aws.client("sqs").get_queue_attributes(
-        QueueUrl=aws.stack.outputs["DeadLetterQueueUrl"], AttributeNames=["ApproximateNumberOfMessages"]
-    )
-    return int(answer["Attributes"]["ApproximateNumberOfMessages"])
