@@ -5,15 +5,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
 from local import stack as local_stack
 from local.follow import Run, follow
 from local.stack import HOME, Stack
-
-DEADLINE_SECONDS = 60
 
 
 @pytest.fixture(scope="session")
@@ -116,16 +114,20 @@ def aws(deployed: Stack) -> Iterator[Aws]:
     deployed.deliver_events("normal")
 
 
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], Any]], Any]:
-    """Call a function until it returns something true; fail if that takes longer than a minute."""
+class Eventually(Protocol):
+    """Calls a function until it returns something true and returns that. Fails the test if it never does."""
 
-    def wait(look: Callable[[], Any]) -> Any:
-        deadline = time.monotonic() + DEADLINE_SECONDS
+    def __call__(self, look: Callable[[], Any], *, seconds: float = 60) -> Any: ...
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    def wait(look: Callable[[], Any], *, seconds: float = 60) -> Any:
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if seen := look():
                 return seen
             time.sleep(0.05)
-        pytest.fail(f"not within {DEADLINE_SECONDS} s")
+        pytest.fail(f"not within {seconds} s")
 
     return wait

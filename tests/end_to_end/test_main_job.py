@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from local import stack as local_stack
 from local.stack import SETTINGS
-from tests.end_to_end.conftest import Aws
+from tests.end_to_end.conftest import Aws, Eventually
 
 COUNT = {"QueryString": "SELECT count(*) AS flights FROM flights"}
 
@@ -70,9 +69,7 @@ def test_a_query_whose_event_never_comes_ends_by_the_fallback(aws: Aws, sql: str
     assert run.output is None or run.output["SettledBy"] == "poll"
 
 
-def test_a_long_query_is_still_settled_by_its_event(
-    aws: Aws, eventually: Callable[[Callable[[], Any]], Any]
-) -> None:
+def test_a_long_query_is_still_settled_by_its_event(aws: Aws, eventually: Eventually) -> None:
     """Events that come while the machine is in the fallback branch end the execution at once."""
     aws.stack.deliver_events("held")
     stepfunctions = aws.client("stepfunctions")
@@ -143,9 +140,7 @@ def test_parameters_reach_the_query_as_they_are(aws: Aws) -> None:
     assert run.output["Preview"]["Rows"] == [["32189"]]
 
 
-def test_stopping_an_execution_stops_its_query(
-    aws: Aws, eventually: Callable[[Callable[[], Any]], Any]
-) -> None:
+def test_stopping_an_execution_stops_its_query(aws: Aws, eventually: Eventually) -> None:
     arn = aws.start({"QueryString": aws.slow_query()})
     query_id = eventually(lambda: aws.running_queries(arn))[0]
 
@@ -161,7 +156,7 @@ def test_the_deadline_stops_the_query(aws: Aws) -> None:
     assert aws.query(run.cause["QueryId"])["Status"]["State"] == "CANCELLED"
 
 
-def test_a_redrive_starts_a_new_query(aws: Aws, eventually: Callable[[Callable[[], Any]], Any]) -> None:
+def test_a_redrive_starts_a_new_query(aws: Aws, eventually: Eventually) -> None:
     stepfunctions = aws.client("stepfunctions")
     first = aws.run({"QueryString": "SELECT * FROM scratch.not_yet_there"})
     aws.run({"QueryString": "CREATE TABLE scratch.not_yet_there AS SELECT 1 AS one"})
