@@ -1,0 +1,55 @@
+"""Where a schedule's decisions come from: a seed (fast) or Hypothesis (shrinks)."""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from hypothesis import strategies as st
+
+T = TypeVar("T")
+
+_STEPS = 1_000
+
+
+class Choices(Protocol):
+    """Decisions, drawn one by one. Each shrinks towards the dull: False, the low end, the first option."""
+
+    def chance(self, probability: float) -> bool: ...
+
+    def between(self, low: float, high: float) -> float: ...
+
+    def pick(self, options: Sequence[T]) -> T: ...
+
+
+class SeededChoices:
+    def __init__(self, seed: int) -> None:
+        self._draw = random.Random(seed).random  # noqa: S311 — decides a test's schedule, guards nothing
+
+    def chance(self, probability: float) -> bool:
+        return self._draw() < probability
+
+    def between(self, low: float, high: float) -> float:
+        return low + (high - low) * self._draw()
+
+    def pick(self, options: Sequence[T]) -> T:
+        return options[int(self._draw() * len(options))]
+
+
+class DrawnChoices:
+    """`draw` is Hypothesis' `data.draw`."""
+
+    _STEP = st.integers(0, _STEPS)
+
+    def __init__(self, draw: Callable[[st.SearchStrategy[int]], int]) -> None:
+        self._draw = draw
+
+    def chance(self, probability: float) -> bool:
+        if probability <= 0:
+            return False
+        return self._draw(self._STEP) > _STEPS * (1 - probability)
+
+    def between(self, low: float, high: float) -> float:
+        return low + (high - low) * self._draw(self._STEP) / _STEPS
+
+    def pick(self, options: Sequence[T]) -> T:
+        return options[self._draw(st.integers(0, len(options) - 1))]
