@@ -26,6 +26,7 @@ def main() -> None:
     scratch.mkdir(parents=True, exist_ok=True)
     # MiniStack reads its settings when it is imported.
     os.environ |= {
+        "AUTH": "true",
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(arguments.port),
         "IOT_MTLS_ENABLED": "0",
@@ -46,9 +47,9 @@ async def _serve(port: int, faults_on_purpose: str | None) -> None:
     from hypercorn.config import Config
     from ministack.app import app as ministack
 
-    from local import athena, chaos, events, kills, lambdas, stepfunctions, templates
+    from local import athena, chaos, events, kills, lambdas, permissions, stepfunctions, templates
 
-    for extension in (athena, kills, lambdas, stepfunctions, templates):
+    for extension in (athena, kills, lambdas, permissions, stepfunctions, templates):
         extension.install()
     if faults_on_purpose:
         chaos.faults.begin(chaos.Chaos.parse(faults_on_purpose))

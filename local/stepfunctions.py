@@ -18,8 +18,8 @@ _ministack = {
 }
 _random = random.Random()  # noqa: S311 - jitter
 _lock = threading.Lock()
-# Task tokens that were given out: one of them that does not wait is spent.
-_given: set[str] = set()
+# Task token -> its state machine's ARN, for all that were given out: one that does not wait is spent.
+_given: dict[str, str] = {}
 # Execution ARN -> the token that it waits on, so that stopping the execution ends the wait.
 _waits: dict[str, str] = {}
 # Execution ARN -> where a redrive has to go on: state name, its input, the context with the variables.
@@ -37,6 +37,11 @@ def install() -> None:
     stepfunctions._stop_execution = _stop_execution
     stepfunctions._emit_execution_status_event = _emit_status
     stepfunctions.handle_request = _handle_request
+
+
+def machine_of(token: str | None) -> str | None:
+    """The state machine that gave the token out."""
+    return _given.get(token or "")
 
 
 def _execute_task(
@@ -65,7 +70,7 @@ def _arguments(state: dict[str, Any], raw_input: Any, context: dict[str, Any]) -
         if context["State"]["RetryCount"]:
             context["Task"] = {"Token": stepfunctions.new_uuid()}
         with _lock:
-            _given.add(context["Task"]["Token"])
+            _given[context["Task"]["Token"]] = context["StateMachine"]["Id"]
             _waits[context["Execution"]["Id"]] = context["Task"]["Token"]
     return _ministack["_apply_jsonata_arguments"](state, raw_input, context)
 

@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from local import stack as local_stack
-from local.stack import SETTINGS
+from local.stack import REGION, SETTINGS
 from tests.end_to_end.conftest import Aws, Eventually
 
 COUNT = {"QueryString": "SELECT count(*) AS flights FROM flights"}
@@ -187,6 +189,23 @@ def test_two_stacks_do_not_hear_each_others_queries(aws: Aws, home: Path) -> Non
     for table, run in ((other["TaskTableName"], ours), (aws.stack.outputs["TaskTableName"], theirs)):
         item = dynamodb.get_item(TableName=table, Key={"Id": {"S": run.query_id}}, ConsistentRead=True)
         assert "Item" not in item
+
+
+def test_permissions_are_enforced(aws: Aws) -> None:
+    """So that the tests above show that each role may do what its function needs."""
+    iam = aws.client("iam")
+    iam.create_user(UserName="nobody")
+    key = iam.create_access_key(UserName="nobody")["AccessKey"]
+    athena = boto3.client(
+        "athena",
+        endpoint_url=aws.stack.endpoint,
+        region_name=REGION,
+        aws_access_key_id=key["AccessKeyId"],
+        aws_secret_access_key=key["SecretAccessKey"],
+    )
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        athena.start_query_execution(QueryString="SELECT 1", WorkGroup=aws.stack.outputs["WorkGroupName"])
 
 
 def test_boto3_needs_nothing_but_the_printed_exports(aws: Aws) -> None:
