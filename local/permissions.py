@@ -3,16 +3,20 @@
 import json
 from typing import Any
 
+from ministack import app
 from ministack.core import iam_actions
 from ministack.services import athena
 
 from local import stepfunctions
 
 _ministack_resource = iam_actions.extract_resource_arn
+_ministack_pin_origin = app.pin_request_origin
 
 
 def install() -> None:
     iam_actions.extract_resource_arn = _resource
+    # Policies that refuse requests without TLS are in force; what never leaves the machine passes them.
+    app.pin_request_origin = lambda source_ip, _: _ministack_pin_origin(source_ip, True)  # noqa: FBT003
 
 
 def _resource(
