@@ -9,7 +9,7 @@ from tests.simulation.clock import Clock
 from tests.simulation.faults import Faults
 from tests.simulation.lambdas import Lambdas, Note
 
-# As infra/workflow.py writes them; test_rules.py compares the two.
+# As infra/workflow.py writes them; tests/template/test_simulated_rules.py compares the two.
 Rules = Mapping[str, Mapping[str, Any]]
 RULES: Rules = {
     "checker": {

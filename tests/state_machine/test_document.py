@@ -1,0 +1,142 @@
+"""A walk over the document: what must be true of it whatever happens."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.simulation.interpreter import INVOKE, INVOKE_AND_WAIT, UnknownField, check_fields, read_document
+from tests.simulation.world import DOCUMENT
+
+TEXT = DOCUMENT.read_text()
+MACHINE: Any = json.loads(re.sub(r"(?<!\")\$\{\w+\}(?!\")", "1", TEXT))
+STATES: dict[str, Any] = MACHINE["States"]
+TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
+CALLBACKS = {name: state for name, state in TASKS.items() if state["Resource"] == INVOKE_AND_WAIT}
+SUBSTITUTIONS = {
+    "ExecutorArn": "executor",
+    "CheckerArn": "checker",
+    "PatienceSeconds": 300,
+    "PollSeconds": 30,
+    "BackOffSeconds": 10,
+}
+
+# Errors that say something about the query. Each ends the execution in the task that receives it, so that a
+# redrive enters that task again (docs/adr/0002); none may be retried or caught.
+NEWS = {
+    f"AthenaQuery.{name}"
+    for name in ("InvalidInput", "InvalidRequest", "Failed", "TransientFailure", "Cancelled", "TimedOut")
+}
+
+
+def next_states(state: Any) -> Iterator[str]:
+    """Every state that may come next."""
+    for part in (state, *state.get("Choices", []), *state.get("Catch", [])):
+        if "Next" in part:
+            yield part["Next"]
+    if "Default" in state:
+        yield state["Default"]
+
+
+def test_substitutions_are_known() -> None:
+    assert set(re.findall(r"\$\{(\w+)\}", TEXT)) <= set(SUBSTITUTIONS)
+
+
+def test_every_field_is_known_to_the_interpreter() -> None:
+    check_fields(read_document(TEXT, SUBSTITUTIONS))
+
+
+@pytest.mark.parametrize("edit", ["HeartbeatSeconds", "ItemReader", "Parameters"])
+def test_an_unknown_field_is_an_error(edit: str) -> None:
+    document = read_document(TEXT, SUBSTITUTIONS)
+    document["States"]["Wait"][edit] = 1
+    with pytest.raises(UnknownField, match=edit):
+        check_fields(document)
+
+
+def test_the_states_keep_their_names() -> None:
+    assert set(STATES) == {
+        *("Start query", "Get query status", "Check query status", "Wait", "Failed", "Back off", "Done"),
+    }
+    assert MACHINE["StartAt"] == "Start query"
+
+
+def test_every_state_is_reached_and_leads_to_done() -> None:
+    for name in STATES:
+        assert "Done" in reached_from(name)
+    assert reached_from(MACHINE["StartAt"]) | {MACHINE["StartAt"]} == set(STATES)
+
+
+def reached_from(name: str) -> set[str]:
+    found: set[str] = {name} if STATES[name]["Type"] == "Succeed" else set()
+    ahead = [name]
+    while ahead:
+        for following in next_states(STATES[ahead.pop()]):
+            if following not in found:
+                found.add(following)
+                ahead.append(following)
+    return found
+
+
+def test_done_is_the_only_success_and_the_machine_has_a_time_limit() -> None:
+    assert [name for name, state in STATES.items() if state["Type"] == "Succeed"] == ["Done"]
+    assert not any(state.get("End") for state in STATES.values())
+    assert MACHINE["TimeoutSeconds"] == 172_800
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_has_a_time_limit(name: str) -> None:
+    limit = TASKS[name]["TimeoutSeconds"]
+    assert isinstance(limit, str) or limit <= 60
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_a_callback_that_does_not_come_leads_to_a_look(name: str) -> None:
+    [timeout] = [each for each in CALLBACKS[name]["Catch"] if "States.Timeout" in each["ErrorEquals"]]
+    assert timeout["Next"] == "Get query status"
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_a_callback_task_hands_over_its_token_and_its_entry(name: str) -> None:
+    payload = CALLBACKS[name]["Arguments"]["Payload"]
+    assert payload["TaskToken"] == "{% $states.context.Task.Token %}"
+    start = payload["Start"]
+    entry = "$states.context.State.EnteredTime" if name == "Start query" else "$start"
+    assert entry in (start["EnteredTime"] if isinstance(start, dict) else start)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_errors_are_retried_by_name_with_jitter_and_a_cap(name: str) -> None:
+    retried: set[str] = set()
+    for retrier in TASKS[name]["Retry"]:
+        assert retrier["JitterStrategy"] == "FULL"
+        assert retrier["MaxDelaySeconds"] <= 60
+        assert retrier["MaxAttempts"] <= 40
+        assert not retried & set(retrier["ErrorEquals"])
+        retried |= set(retrier["ErrorEquals"])
+    # The blanket names would match the typed failures, and run a caller's own error again.
+    assert not retried & {"States.ALL", "States.TaskFailed", *NEWS}
+    assert {"ServiceFault", "Runtime.ExitError", "Sandbox.Timedout"} <= retried
+    assert ("States.Timeout" in retried) == (TASKS[name]["Resource"] == INVOKE)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_no_error_is_caught_and_forgotten(name: str) -> None:
+    for catcher in TASKS[name].get("Catch", []):
+        assert set(catcher["ErrorEquals"]) <= {"AthenaQuery.RunAgain", "States.Timeout"}
+        assert catcher["Next"] in {"Back off", "Get query status"}
+
+
+def test_only_a_query_that_succeeded_is_done() -> None:
+    choices = STATES["Check query status"]["Choices"]
+    [done] = [choice for choice in choices if choice["Next"] == "Done"]
+    assert done["Condition"] == "{% $states.input.State = 'SUCCEEDED' %}"
+    assert STATES["Check query status"]["Default"] == "Wait"
+
+
+def test_expressions_use_no_bare_dollar() -> None:
+    """Step Functions forbids $ and $$ at the top of an expression; some engines forbid them everywhere."""
+    for expression in re.findall(r"{%(.*?)%}", TEXT):
+        assert not re.search(r"\$(?![A-Za-z{])", expression), expression

@@ -1,0 +1,174 @@
+"""The document means on moto's engine what it means on ours."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.state_machine.engine import Engine, Raised, engine
+
+INPUT = {"QueryString": "SELECT 1"}
+OUTPUT = {"QueryId": "q-1", "State": "SUCCEEDED"}
+
+
+def succeed_soon(machine: Engine, payload: dict[str, Any]) -> None:
+    machine.succeed_soon(payload["TaskToken"], OUTPUT)
+
+
+def fail_soon(machine: Engine, payload: dict[str, Any], error: str, cause: Any = "") -> None:
+    machine.fail_soon(payload["TaskToken"], error, cause)
+
+
+def stay_silent(_machine: Engine, _payload: dict[str, Any]) -> None:
+    """The event is lost."""
+
+
+def test_the_event_path_is_one_state() -> None:
+    with engine(executor=succeed_soon) as machine:
+        execution = machine.run(INPUT)
+        states = machine.states(execution["executionArn"])
+    assert execution["status"] == "SUCCEEDED"
+    assert json.loads(execution["output"]) == OUTPUT
+    assert states == ["Start query", "Done"]
+    [(function, payload)] = machine.calls
+    assert function == "executor"
+    assert payload["StateName"] == "Start query"
+    assert payload["Execution"]["Input"] == INPUT
+    assert payload["Start"]["RunAgain"] == {}
+    assert payload["Start"]["RedriveCount"] == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["InvalidInput", "InvalidRequest", "Failed", "TransientFailure", "Cancelled", "TimedOut"]
+)
+def test_a_typed_failure_ends_the_execution_in_its_task(name: str) -> None:
+    def executor(machine: Engine, payload: dict[str, Any]) -> None:
+        fail_soon(machine, payload, f"AthenaQuery.{name}", {"QueryId": "q-1"})
+
+    with engine(executor=executor) as machine:
+        execution = machine.run(INPUT)
+        states = machine.states(execution["executionArn"])
+    assert execution["status"] == "FAILED"
+    assert execution["error"] == f"AthenaQuery.{name}"
+    assert json.loads(execution["cause"]) == {"QueryId": "q-1"}
+    assert states == ["Start query"]
+    assert len(machine.calls) == 1
+
+
+def test_a_throttled_start_is_retried_within_its_entry() -> None:
+    def executor(machine: Engine, payload: dict[str, Any]) -> None:
+        if len(machine.calls) < 3:
+            fail_soon(machine, payload, "AthenaQuery.Throttled")
+        else:
+            succeed_soon(machine, payload)
+
+    with engine(executor=executor) as machine:
+        execution = machine.run(INPUT)
+        states = machine.states(execution["executionArn"])
+    assert execution["status"] == "SUCCEEDED"
+    assert states == ["Start query", "Done"]
+    assert len(machine.calls) >= 3
+    assert len({json.dumps(payload["Start"]) for _, payload in machine.calls}) == 1
+
+
+@pytest.mark.parametrize("error", ["ServiceFault", "Runtime.ExitError", "Sandbox.Timedout"])
+def test_an_executor_that_raises_is_called_again_at_once(error: str) -> None:
+    def executor(machine: Engine, payload: dict[str, Any]) -> None:
+        if len(machine.calls) == 1:
+            raise Raised(error)
+        succeed_soon(machine, payload)
+
+    with engine(executor=executor) as machine:
+        execution = machine.run(INPUT)
+        states = machine.states(execution["executionArn"])
+    assert execution["status"] == "SUCCEEDED"
+    assert states == ["Start query", "Done"]
+    assert len(machine.calls) == 2
+
+
+def test_a_bug_of_the_executor_ends_the_execution() -> None:
+    def executor(_machine: Engine, _payload: dict[str, Any]) -> None:
+        raise Raised("KeyError")
+
+    with engine(executor=executor) as machine:
+        execution = machine.run(INPUT)
+    assert execution["status"] == "FAILED"
+    assert execution["error"] == "KeyError"
+    assert len(machine.calls) == 1
+
+
+def test_a_rerun_enters_start_query_again_as_the_next_attempt() -> None:
+    def executor(machine: Engine, payload: dict[str, Any]) -> None:
+        if len(machine.calls) == 1:
+            fail_soon(machine, payload, "AthenaQuery.RunAgain", {"Attempt": 2, "RedriveCount": 0})
+        else:
+            succeed_soon(machine, payload)
+
+    with engine(executor=executor) as machine:
+        execution = machine.run(INPUT)
+        states = machine.states(execution["executionArn"])
+    assert execution["status"] == "SUCCEEDED"
+    assert states == ["Start query", "Back off", "Start query", "Done"]
+    first, second = (payload["Start"] for _, payload in machine.calls)
+    assert second["RunAgain"] == {"Attempt": 2, "RedriveCount": 0}
+    assert first["EnteredTime"] != second["EnteredTime"]
+
+
+def test_a_lost_event_is_made_up_for_by_a_look() -> None:
+    def checker(_machine: Engine, _payload: dict[str, Any]) -> Any:
+        return {"QueryId": "q-1", "State": "SUCCEEDED", "WaitSeconds": 1, "Output": OUTPUT}
+
+    with engine(executor=stay_silent, checker=checker) as machine:
+        execution = machine.run(INPUT)
+        states = machine.states(execution["executionArn"])
+    assert json.loads(execution["output"]) == OUTPUT
+    assert states == ["Start query", "Get query status", "Check query status", "Done"]
+    (_, started), (_, looked) = machine.calls
+    assert looked == {"ExecutionId": execution["executionArn"], "Start": started["Start"]}
+
+
+def test_the_fallback_waits_with_a_fresh_token_and_looks_again() -> None:
+    def executor(machine: Engine, payload: dict[str, Any]) -> None:
+        if [function for function, _ in machine.calls].count("executor") == 3:
+            succeed_soon(machine, payload)
+
+    def checker(_machine: Engine, _payload: dict[str, Any]) -> Any:
+        return {"QueryId": None, "State": "UNKNOWN", "WaitSeconds": 1}
+
+    with engine(executor=executor, checker=checker) as machine:
+        execution = machine.run(INPUT)
+        states = machine.states(execution["executionArn"])
+    assert execution["status"] == "SUCCEEDED"
+    look = ["Get query status", "Check query status", "Wait"]
+    assert states == ["Start query", *look, *look, "Done"]
+    executors = [payload for function, payload in machine.calls if function == "executor"]
+    assert len({payload["TaskToken"] for payload in executors}) == 3
+    assert len({json.dumps(payload["Start"]) for payload in executors}) == 1
+
+
+@pytest.mark.parametrize("state", ["FAILED", "CANCELLED"])
+def test_a_failure_that_a_look_finds_is_told_by_the_executor(state: str) -> None:
+    def executor(machine: Engine, payload: dict[str, Any]) -> None:
+        if payload["StateName"] == "Failed":
+            fail_soon(machine, payload, "AthenaQuery.Failed", {"QueryId": "q-1"})
+
+    def checker(_machine: Engine, _payload: dict[str, Any]) -> Any:
+        return {"QueryId": "q-1", "State": state, "WaitSeconds": 1}
+
+    with engine(executor=executor, checker=checker) as machine:
+        execution = machine.run(INPUT)
+        states = machine.states(execution["executionArn"])
+    assert execution["error"] == "AthenaQuery.Failed"
+    assert states == ["Start query", "Get query status", "Check query status", "Failed"]
+
+
+def test_a_look_that_fails_is_repeated() -> None:
+    def checker(machine: Engine, _payload: dict[str, Any]) -> Any:
+        if len(machine.calls) == 2:
+            raise Raised("ServiceFault")
+        return {"QueryId": "q-1", "State": "SUCCEEDED", "WaitSeconds": 1, "Output": OUTPUT}
+
+    with engine(executor=stay_silent, checker=checker) as machine:
+        execution = machine.run({**INPUT, "TimeoutSeconds": 1})
+    assert execution["status"] == "SUCCEEDED"
+    assert [function for function, _ in machine.calls] == ["executor", "checker", "checker"]

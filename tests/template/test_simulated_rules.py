@@ -1,0 +1,18 @@
+"""The simulation runs under the stack's own event rules."""
+
+import copy
+
+from tests.simulation.events import RULES
+from tests.template.reading import Template
+
+# Names that the stack makes, as the simulation calls them.
+STAND_INS = {"workgroupName": ["the-work-group"], "stateMachineArn": ["the-machine"]}
+
+
+def test_the_simulation_has_the_rules_of_the_stack(template: Template) -> None:
+    patterns = []
+    for rule in template.resources("AWS::Events::Rule").values():
+        pattern = copy.deepcopy(rule["Properties"]["EventPattern"])
+        pattern["detail"].update({name: STAND_INS[name] for name in pattern["detail"] if name in STAND_INS})
+        patterns.append(pattern)
+    assert sorted(patterns, key=str) == sorted(RULES.values(), key=str)
