@@ -1,0 +1,5 @@
+"""For every tier: what functions/observability.py reads when it is imported, as infra/workflow.py sets it."""
+
+import os
+
+os.environ |= {"POWERTOOLS_SERVICE_NAME": "queries", "POWERTOOLS_METRICS_NAMESPACE": "AthenaQueries"}

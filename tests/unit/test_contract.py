@@ -1,0 +1,169 @@
+"""The contract: what input is taken, in what words it is refused, what a query costs, what a cause holds."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions import errors
+from functions.contract import read_input
+from functions.queries import Query
+from functions.settings import SettingMissing, Settings
+from functions.verdict import console_url, estimated_cost_usd
+from tests.contract import check_cause
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "statemachine" / "input.schema.json").read_text())
+SETTINGS = Settings(
+    task_table="tasks",
+    work_group="queries",
+    region="eu-west-1",
+    default_database="sales",
+    default_catalog="AwsDataCatalog",
+    max_attempts=2,
+    usd_per_terabyte=5.0,
+    poll_seconds=30,
+    task_ttl_days=7,
+)
+
+_text = st.text(min_size=1, max_size=40)
+_FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "Database": _text,
+    "Catalog": _text,
+    "ExecutionParameters": st.lists(_text, min_size=1, max_size=4),
+    "ResultReuseMaxAgeMinutes": st.integers(0, 10_080),
+    "TimeoutSeconds": st.integers(1, 86_400),
+    "MaxAttempts": st.integers(1, 10),
+    "Idempotent": st.booleans(),
+    "PreviewRows": st.integers(0, 100),
+}
+_sql = _text.filter(lambda text: bool(text.strip()))
+inputs = st.fixed_dictionaries({"QueryString": _sql}, optional=_FIELDS)
+
+# One wrong value for each field, and what its message has to name.
+_WRONG: dict[str, Any] = {
+    "QueryString": ["", " \n", 7, None, "x" * 262_145],
+    "NamedQueryId": ["", "not an id!", 7],
+    "Database": ["", 7, "x" * 256],
+    "Catalog": ["", None],
+    "ExecutionParameters": [[], "1", [""], [1], ["x" * 1025]],
+    "ResultReuseMaxAgeMinutes": [-1, 10_081, "60", 1.5],
+    "TimeoutSeconds": [0, 86_401, "60", True],
+    "MaxAttempts": [0, 11, "2"],
+    "Idempotent": ["yes", 1, None],
+    "PreviewRows": [-1, 101, "10"],
+}
+
+
+def test_every_field_of_the_schema_is_tried() -> None:
+    assert set(_WRONG) == set(SCHEMA["properties"])
+
+
+@given(document=inputs)
+def test_what_the_schema_allows_is_read_unchanged(document: dict[str, Any]) -> None:
+    request = read_input(document, SETTINGS)
+
+    assert request.query_string == document["QueryString"]
+    assert list(request.execution_parameters) == document.get("ExecutionParameters", [])
+    assert request.timeout_seconds == document.get("TimeoutSeconds")
+    assert request.max_attempts == document.get("MaxAttempts", SETTINGS.max_attempts)
+    assert request.preview_rows == document.get("PreviewRows", 0)
+    assert request.idempotent is document.get("Idempotent", False)
+
+
+@given(document=inputs, wrong=st.sampled_from([(name, one) for name, many in _WRONG.items() for one in many]))
+def test_one_wrong_value_is_refused_by_its_path(document: dict[str, Any], wrong: tuple[str, Any]) -> None:
+    name, value = wrong
+    changed = {**document, name: value}
+    if name == "NamedQueryId":
+        del changed["QueryString"]
+
+    with pytest.raises(errors.InvalidInput) as refusal:
+        read_input(changed, SETTINGS)
+
+    assert f"input.{name}" in refusal.value.reason
+
+
+@given(document=inputs, name=_text.filter(lambda name: name not in SCHEMA["properties"]))
+def test_an_unknown_field_is_refused(document: dict[str, Any], name: str) -> None:
+    with pytest.raises(errors.InvalidInput) as refusal:
+        read_input({**document, name: 1}, SETTINGS)
+
+    assert "input must not contain" in refusal.value.reason
+
+
+def test_every_fault_is_named_at_once() -> None:
+    with pytest.raises(errors.InvalidInput) as refusal:
+        read_input({"QueryString": 7, "MaxAttempts": 0, "Nonsense": 1}, SETTINGS)
+
+    assert all(
+        words in refusal.value.reason for words in ("input.QueryString", "input.MaxAttempts", "Nonsense")
+    )
+
+
+@pytest.mark.parametrize("document", [{}, {"QueryString": "SELECT 1", "NamedQueryId": "abc"}])
+def test_exactly_one_statement_is_asked_for_in_words(document: dict[str, Any]) -> None:
+    with pytest.raises(errors.InvalidInput) as refusal:
+        read_input(document, SETTINGS)
+
+    assert "exactly one of QueryString and NamedQueryId" in refusal.value.reason
+
+
+QUERY = Query(query_id="q", state="SUCCEEDED", reads_only=True, statement_type="DML")
+
+
+@pytest.mark.parametrize(
+    ("query", "usd"),
+    [
+        (replace(QUERY, scanned_bytes=10**12), 5.0),
+        (replace(QUERY, scanned_bytes=0), 0.00005),
+        (replace(QUERY, scanned_bytes=10_000_001), 0.000055),
+        (replace(QUERY, scanned_bytes=10**12, state="CANCELLED"), 5.0),
+        (replace(QUERY, scanned_bytes=10**12, state="FAILED"), 0.0),
+        (replace(QUERY, scanned_bytes=10**12, reused_result=True), 0.0),
+        (replace(QUERY, statement_type="DDL"), 0.0),
+        (replace(QUERY, statement_type="UTILITY"), 0.0),
+        (replace(QUERY, statement_type="UTILITY", scanned_bytes=10**12), 5.0),
+    ],
+)
+def test_the_cost_follows_athenas_price_list(query: Query, usd: float) -> None:
+    assert estimated_cost_usd(query, 5.0) == pytest.approx(usd)
+
+
+@given(reason=st.text(st.characters(exclude_categories=["Cs"]), max_size=40_000))
+def test_a_cause_keeps_within_step_functions_limit_whatever_athena_says(reason: str) -> None:
+    error = errors.Failed(reason, query_id="q", state="FAILED", category=2, error_type=1000, attempts=1)
+
+    assert len(error.cause()) <= 32_768
+    check_cause(json.loads(error.cause()))
+
+
+def test_a_long_reason_is_cut_and_says_so() -> None:
+    reason = json.loads(errors.Failed("\x00" * 9000).cause())["Reason"]
+
+    assert len(reason) == errors.REASON_CHARACTERS
+    assert reason.endswith("(cut)")
+
+
+def test_a_reason_stays_out_of_the_exceptions_text() -> None:
+    assert str(errors.Failed("near 'someone@example.com'")) == "AthenaQuery.Failed"
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("eu-west-1", "eu-west-1.console.aws.amazon.com"),
+        ("cn-north-1", "cn-north-1.console.amazonaws.cn"),
+        ("us-gov-west-1", "us-gov-west-1.console.amazonaws-us-gov.com"),
+    ],
+)
+def test_the_console_link_is_of_the_regions_partition(region: str, host: str) -> None:
+    assert console_url(region, "q").startswith(f"https://{host}/athena/")
+
+
+def test_a_missing_setting_is_named() -> None:
+    with pytest.raises(SettingMissing, match="TASK_TABLE is not set"):
+        Settings.from_environment({})
