@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from functions import queries
-from functions.observability import count, framed, logger
+from functions.metric_names import Metric
+from functions.observability import framed, logger, measure
 from functions.runtime import Runtime, runtime
 from functions.task_table import AnnouncedStart
 
@@ -62,5 +63,5 @@ def _sweep(start: AnnouncedStart, aws: Runtime) -> None:
 
 def _stop(query_id: str, aws: Runtime) -> None:
     queries.stop(aws.athena, query_id)
-    count("OrphansStopped")
+    measure(Metric.ORPHANS_STOPPED)
     logger.info("stopped", query_id=query_id)

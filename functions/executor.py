@@ -10,8 +10,9 @@ from typing import Any
 
 from functions import callbacks, queries
 from functions.contract import Request, read_input
-from functions.errors import AthenaQueryError, RunAgain, Throttled, TimedOut
-from functions.observability import count, framed, logger
+from functions.errors import AthenaQueryError, RunAgain, TimedOut
+from functions.metric_names import Metric
+from functions.observability import framed, logger, measure, measure_outcome
 from functions.runtime import Runtime, runtime
 from functions.settle import settle
 from functions.task_table import Entry, Terms
@@ -42,7 +43,7 @@ def run(event: dict[str, Any], aws: Runtime) -> None:
         # Found before there was a query to wait for.
         logger.info("refused", error=error.name)
         if callbacks.fail(aws.stepfunctions, event["TaskToken"], error):
-            count("ThrottledStarts" if isinstance(error, Throttled) else type(error).__name__)
+            measure_outcome(error)
         return
     if query_id is None:
         return
@@ -116,7 +117,7 @@ def _start(job: Job, aws: Runtime) -> str | None:
     if known.gone >= job.entry.redrive_count:
         logger.info("execution is gone, query stopped", query_id=query_id)
         queries.stop(aws.athena, query_id)
-        count("OrphansStopped")
+        measure(Metric.ORPHANS_STOPPED)
         return None
     return query_id
 

@@ -8,18 +8,32 @@ from functools import wraps
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions.errors import ServiceFault
+from functions.errors import AthenaQueryError, RunAgain, ServiceFault, Throttled
+from functions.metric_names import UNITS, Metric
 
 # Service and namespace come from POWERTOOLS_SERVICE_NAME (the stack's name) and POWERTOOLS_METRICS_NAMESPACE.
 logger = Logger()
 metrics = Metrics()
 
 
-def count(name: str) -> None:
-    metrics.add_metric(name, MetricUnit.Count, 1)
+def measure(metric: Metric, value: float = 1) -> None:
+    metrics.add_metric(metric, UNITS[metric], value)
+
+
+def measure_outcome(error: AthenaQueryError | None) -> None:
+    """Count what an execution was told. A start that is retried, or a run that is repeated, is no end."""
+    match error:
+        case None:
+            measure(Metric.SUCCEEDED)
+        case RunAgain():
+            measure(Metric.RERUNS)
+        case Throttled():
+            measure(Metric.THROTTLED_STARTS)
+        case _:
+            measure(Metric(type(error).__name__))
+            measure(Metric.FAILURES)
 
 
 def framed(handle: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any], Any], Any]:

@@ -3,12 +3,12 @@
 import json
 from typing import Any, Literal
 
-from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import ClientError
 
 from functions import callbacks, queries
-from functions.errors import AthenaQueryError, RunAgain
-from functions.observability import count, logger, metrics
+from functions.errors import AthenaQueryError
+from functions.metric_names import Metric
+from functions.observability import logger, measure, measure_outcome
 from functions.queries import Query
 from functions.runtime import Runtime
 from functions.task_table import QueryItem, Terms
@@ -16,7 +16,11 @@ from functions.verdict import error_of, estimated_cost_usd, output_of
 
 SettledBy = Literal["event", "executor", "poll"]
 
-_SETTLED_BY_METRIC = {"event": "SettledByEvent", "executor": "SettledByExecutor", "poll": "SettledByPoll"}
+_SETTLED_BY = {
+    "event": Metric.SETTLED_BY_EVENT,
+    "executor": Metric.SETTLED_BY_EXECUTOR,
+    "poll": Metric.SETTLED_BY_POLL,
+}
 
 
 def settle(runtime: Runtime, item: QueryItem, by: SettledBy) -> None:
@@ -42,7 +46,7 @@ def settle(runtime: Runtime, item: QueryItem, by: SettledBy) -> None:
     if delivered:
         report(runtime, query, item.terms, by, error)
     else:
-        count("LateCallbacks")
+        measure(Metric.LATE_CALLBACKS)
         logger.info("task no longer waits", query_id=query.query_id, state=query.state)
     runtime.table.forget_token(item.query_id, item.task_token)
 
@@ -67,17 +71,14 @@ def report(
     lag_ms = max(0.0, (runtime.now() - query.completed.timestamp()) * 1000) if query.completed else 0.0
     cost = estimated_cost_usd(query, runtime.settings.usd_per_terabyte)
     outcome = type(error).__name__ if error else "Succeeded"
-    if isinstance(error, RunAgain):
-        count("Reruns")
-    else:
-        count(outcome)
-    count(_SETTLED_BY_METRIC[by])
-    metrics.add_metric("CallbackLag", MetricUnit.Milliseconds, lag_ms)
-    metrics.add_metric("DataScanned", MetricUnit.Bytes, query.scanned_bytes)
-    metrics.add_metric("EstimatedCost", MetricUnit.NoUnit, cost)
-    metrics.add_metric("QueueTime", MetricUnit.Milliseconds, query.queue_ms)
-    metrics.add_metric("PlanningTime", MetricUnit.Milliseconds, query.planning_ms)
-    metrics.add_metric("EngineTime", MetricUnit.Milliseconds, query.engine_ms)
+    measure_outcome(error)
+    measure(_SETTLED_BY[by])
+    measure(Metric.CALLBACK_LAG, lag_ms)
+    measure(Metric.DATA_SCANNED, query.scanned_bytes)
+    measure(Metric.ESTIMATED_COST, cost)
+    measure(Metric.QUEUE_TIME, query.queue_ms)
+    measure(Metric.PLANNING_TIME, query.planning_ms)
+    measure(Metric.ENGINE_TIME, query.engine_ms)
     logger.info(
         "settled",
         query_id=query.query_id,
