@@ -202,6 +202,18 @@ def _deadline_is_not_noted(patches: ExitStack) -> None:
     patches.enter_context(patch.object(TaskTable, "note_deadline", lambda *_arguments: None))
 
 
+def _every_late_end_is_a_deadline(patches: ExitStack) -> None:
+    """As the executor was before the simulation: it noted the deadline of a query that had ended before."""
+    offer = TaskTable.offer_token
+
+    def note_first(table: TaskTable, query_id: str, task_token: str, terms: Any, now: float) -> QueryItem:
+        if terms.deadline is not None and now >= terms.deadline:
+            table.note_deadline(query_id, now)
+        return offer(table, query_id, task_token, terms, now)
+
+    patches.enter_context(patch.object(TaskTable, "offer_token", note_first))
+
+
 # Re-runs and the contract.
 
 
@@ -269,6 +281,12 @@ def _without_fallback(document: Any) -> None:
     state = document["States"]["Start query"]
     state["TimeoutSeconds"] = 172_000
     state["Catch"] = [each for each in state["Catch"] if each["ErrorEquals"] != ["States.Timeout"]]
+
+
+def _with_deadline_from_each_try(document: Any) -> None:
+    """As the document was before the simulation."""
+    state = document["States"]["Start query"]
+    state["TimeoutSeconds"] = state["TimeoutSeconds"].replace("$limit - $late", "$limit")
 
 
 def _with_blanket_retry(document: Any) -> None:
@@ -431,6 +449,16 @@ MUTANTS = {
         about="a query stopped at its deadline looks cancelled",
         caught_by="ends_with_true_final_state",
         patch=_deadline_is_not_noted,
+    ),
+    "every late end is a deadline": Mutant(
+        about="a query that somebody cancelled looks timed out",
+        caught_by="ends_with_true_final_state",
+        patch=_every_late_end_is_a_deadline,
+    ),
+    "the deadline counts from each try": Mutant(
+        about="a throttled start puts it off",
+        caught_by="deadline_is_kept",
+        variant=Variant(edit_document=_with_deadline_from_each_try),
     ),
     "writes are repeated": Mutant(
         about="without Idempotent", caught_by="attempts_are_bounded", patch=_writes_are_repeated

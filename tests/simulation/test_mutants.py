@@ -7,7 +7,7 @@ from tests.simulation.choices import SeededChoices
 from tests.simulation.mutants import MUTANTS, applied
 from tests.simulation.world import run_schedule
 
-MOST_SCHEDULES = 3_000
+MOST_SCHEDULES = 6_000
 
 
 @pytest.mark.parametrize("name", MUTANTS)
