@@ -1,10 +1,11 @@
-"""The one stack: the query engine and the workflow, and what the one may do with the other."""
+"""The one stack: the query engine, the workflow and what it may do with it, and the monitoring of both."""
 
 from pathlib import Path
 
 from aws_cdk import CfnOutput, CliCredentialsStackSynthesizer, DefaultStackSynthesizer, Stack, Tags
 from constructs import Construct
 
+from infra.monitoring import Monitoring
 from infra.query_engine import QueryEngine
 from infra.settings import Settings
 from infra.workflow import Workflow
@@ -30,6 +31,7 @@ class QueryStack(Stack):
         engine.allow_running(workflow.executor.role)
         engine.allow_looking(workflow.checker.role)
         engine.allow_stopping(workflow.canceller.role)
+        monitoring = Monitoring(self, "Monitoring", settings=settings, workflow=workflow)
         outputs = {
             "StateMachineArn": workflow.state_machine.state_machine_arn,
             "WorkGroupName": engine.work_group_name,
@@ -39,6 +41,7 @@ class QueryStack(Stack):
             "CheckerFunctionName": workflow.checker.function.function_name,
             "CancellerFunctionName": workflow.canceller.function.function_name,
             "DeadLetterQueueUrl": workflow.dead_letters.queue_url,
+            "DashboardName": monitoring.dashboard.dashboard_name,
         }
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)

@@ -218,10 +218,15 @@ def test_a_caller_finds_everything_in_the_outputs(template: Template) -> None:
         "CheckerFunctionName": f"<{template.function('checker')[0]}>",
         "CancellerFunctionName": f"<{template.function('canceller')[0]}>",
         "DeadLetterQueueUrl": f"<{template.one('AWS::SQS::Queue')[0]}>",
+        "DashboardName": f"<{template.one('AWS::CloudWatch::Dashboard')[0]}>",
     }
 
 
-NAMES = {"Name", "StateMachineName", "LogGroupName", "BucketName", "TableName", "QueueName", "RoleName"}
+NAMES = {"Name", "StateMachineName", "LogGroupName", "BucketName", "TableName", "QueueName", "RoleName"} | {
+    "AlarmName",
+    "DashboardName",
+    "Name",
+}
 
 
 def test_two_stacks_deploy_side_by_side(template: Template, synthesize: Synthesize) -> None:
