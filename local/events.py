@@ -72,7 +72,7 @@ class Delivery:
     def note_handled(self, event: Any) -> None:
         """Called with the event of every Lambda invocation that has ended."""
         if isinstance(event, dict) and event.get("detail-type") == "Athena Query State Change":
-            self._handled[event["detail"]["queryExecutionId"]].set()
+            self._handled[event["detail"].get("queryExecutionId", "")].set()
 
 
 delivery = Delivery()

@@ -47,9 +47,9 @@ async def _serve(port: int, faults_on_purpose: str | None) -> None:
     from hypercorn.config import Config
     from ministack.app import app as ministack
 
-    from local import athena, chaos, events, kills, lambdas, permissions, stepfunctions, templates
+    from local import athena, chaos, events, kills, lambdas, metrics, permissions, stepfunctions, templates
 
-    for extension in (athena, kills, lambdas, permissions, stepfunctions, templates):
+    for extension in (athena, kills, lambdas, metrics, permissions, stepfunctions, templates):
         extension.install()
     if faults_on_purpose:
         chaos.faults.begin(chaos.Chaos.parse(faults_on_purpose))
@@ -61,6 +61,9 @@ async def _serve(port: int, faults_on_purpose: str | None) -> None:
         elif path == "/_local/events":
             asked = await _body(receive)
             await _obey(send, lambda: events.delivery.switch(asked["mode"]))
+        elif path == "/_local/metrics":
+            asked = await _body(receive)
+            await _obey(send, lambda: metrics.let_time_pass(asked["seconds"]))
         elif path == "/_local/kills":
             asked = await _body(receive)
             await _obey(send, lambda: chaos.faults.order_kill(**asked))

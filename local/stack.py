@@ -85,6 +85,10 @@ class Stack:
         """Kill the function's next invocation at its n-th AWS call, "before" or "after" its effect."""
         _ask(self.port, "kills", {"function": function, "call": call, "when": when})
 
+    def let_metrics_age(self, seconds: float) -> None:
+        """As if so much time had passed for CloudWatch's metrics, and none had come since."""
+        _ask(self.port, "metrics", {"seconds": seconds})
+
     def injected_faults(self) -> dict[str, int]:
         """How many faults of each kind there were."""
         counted: dict[str, int] = _ask(self.port, "host")["injected"]

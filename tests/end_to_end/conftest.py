@@ -86,6 +86,22 @@ class Aws:
         ids = self.queries_of(execution_arn)
         return [one for one in ids if "CompletionDateTime" in self.query(one)["Status"]]
 
+    def ended(self, execution_arn: str, eventually: "Eventually") -> dict[str, Any]:
+        """DescribeExecution's answer once the execution has ended."""
+
+        def look() -> dict[str, Any] | None:
+            told: dict[str, Any] = self.client("stepfunctions").describe_execution(executionArn=execution_arn)
+            return told if told["status"] != "RUNNING" else None
+
+        told: dict[str, Any] = eventually(look)
+        return told
+
+    def put_metric(self, name: str, value: float) -> None:
+        """A point as the functions would emit it."""
+        dimensions = [{"Name": "service", "Value": self.stack.name}]
+        point = {"MetricName": name, "Value": value, "Unit": "Milliseconds", "Dimensions": dimensions}
+        self.client("cloudwatch").put_metric_data(Namespace="AthenaQueries", MetricData=[point])
+
     def told_and_true(self, execution: dict[str, Any]) -> tuple[str, str]:
         """What an ended execution (DescribeExecution) says, beside what Athena says of its query."""
         if execution["status"] == "SUCCEEDED":

@@ -74,19 +74,12 @@ def test_a_query_whose_event_never_comes_ends_by_the_fallback(aws: Aws, sql: str
 def test_a_long_query_is_still_settled_by_its_event(aws: Aws, eventually: Eventually) -> None:
     """Events that come while the machine is in the fallback branch end the execution at once."""
     aws.stack.deliver_events("held")
-    stepfunctions = aws.client("stepfunctions")
     arn = aws.start(COUNT)
     # The query has ended, unheard of; "Start query" still waits.
     eventually(lambda: aws.ended_queries(arn))
     aws.stack.deliver_events("normal")
 
-    answer = eventually(
-        lambda: (
-            told
-            if (told := stepfunctions.describe_execution(executionArn=arn))["status"] != "RUNNING"
-            else None
-        )
-    )
+    answer = aws.ended(arn, eventually)
 
     assert answer["status"] == "SUCCEEDED"
     assert '"SettledBy": "event"' in answer["output"]
@@ -165,13 +158,7 @@ def test_a_redrive_starts_a_new_query(aws: Aws, eventually: Eventually) -> None:
 
     stepfunctions.redrive_execution(executionArn=first.arn)
 
-    answer = eventually(
-        lambda: (
-            told
-            if (told := stepfunctions.describe_execution(executionArn=first.arn))["status"] != "RUNNING"
-            else None
-        )
-    )
+    answer = aws.ended(first.arn, eventually)
     assert (first.error, answer["status"]) == ("AthenaQuery.Failed", "SUCCEEDED")
     assert first.cause["QueryId"] not in answer["output"]
 

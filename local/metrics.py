@@ -1,0 +1,92 @@
+"""CloudWatch as on AWS, where MiniStack's differs: embedded metrics, queue metrics, alarms.
+
+The functions write metrics as JSON lines into their logs ("embedded metric format"); CloudWatch reads them.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ministack.services import cloudwatch, lambda_svc, sqs
+
+_ministack_emit_logs = lambda_svc._emit_lambda_logs
+_EVERY_SECONDS = 0.5
+
+
+def install() -> None:
+    lambda_svc._emit_lambda_logs = _emit_logs
+    # MiniStack's looks at every dimension's points, and leaves an alarm without new points as it is.
+    cloudwatch._evaluate_alarm = _evaluate
+    threading.Thread(target=_watch, daemon=True, name="alarms").start()
+
+
+def let_time_pass(seconds: float) -> None:
+    """Make every point that much older, as if so much time had passed without a new one."""
+    for points in list(cloudwatch._metrics.values()):
+        for point in points:
+            point["Timestamp"] -= seconds
+
+
+def _emit_logs(func: dict[str, Any], request_id: str, log_text: str, *words: Any, **named: Any) -> None:
+    for namespace, name, value, unit, dimensions in embedded(log_text):
+        cloudwatch.record_metric(namespace, name, value, unit, dimensions)
+    _ministack_emit_logs(func, request_id, log_text, *words, **named)
+
+
+def embedded(log_text: str) -> Iterator[tuple[str, str, float, str, dict[str, str]]]:
+    """Namespace, name, value, unit and dimensions of each metric in a log.
+
+    The format is in the CloudWatch user guide, "Embedded metric format specification".
+    """
+    for line in log_text.splitlines():
+        if '"_aws"' not in line:
+            continue
+        document = json.loads(line)
+        for directive in document["_aws"]["CloudWatchMetrics"]:
+            for names in directive["Dimensions"]:
+                dimensions = {name: str(document[name]) for name in names}
+                for metric in directive["Metrics"]:
+                    values = document[metric["Name"]]
+                    for value in values if isinstance(values, list) else [values]:
+                        yield directive["Namespace"], metric["Name"], value, metric["Unit"], dimensions
+
+
+def _watch() -> None:
+    while True:
+        time.sleep(_EVERY_SECONDS)
+        for queue in list(sqs._queues.values()):
+            sqs._refresh_counts(queue)
+            cloudwatch.record_metric(
+                "AWS/SQS",
+                "ApproximateNumberOfMessagesVisible",
+                float(queue["attributes"]["ApproximateNumberOfMessages"]),
+                "Count",
+                {"QueueName": queue["name"]},
+            )
+        cloudwatch._evaluate_all_alarms()
+
+
+def _evaluate(alarm: dict[str, Any]) -> None:
+    """Judge an alarm on one metric by the points of its last period."""
+    if not alarm.get("MetricName"):
+        return
+    dimensions = {one["Name"]: one["Value"] for one in alarm.get("Dimensions", [])}
+    key = (alarm["Namespace"], alarm["MetricName"], cloudwatch._dims_key(dimensions))
+    since = time.time() - alarm["Period"] * alarm["EvaluationPeriods"]
+    points = [point for point in cloudwatch._metrics.get(key, []) if point["Timestamp"] >= since]
+    statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic", "Average")
+    if points:
+        value = cloudwatch._stat_value(cloudwatch._calc_stats(points), statistic, points)
+        state = "ALARM" if value >= alarm["Threshold"] else "OK"
+        reason = f"{statistic} is {value}, the threshold {alarm['Threshold']}"
+    elif alarm.get("TreatMissingData") == "notBreaching":
+        state, reason = "OK", "no data, which is no breach"
+    else:
+        return
+    previous = alarm["StateValue"]
+    if state != previous:
+        alarm |= {"StateValue": state, "StateReason": reason, "StateUpdatedTimestamp": int(time.time())}
+        cloudwatch._record_history(alarm["AlarmName"], previous, state, reason)
+        cloudwatch._dispatch_alarm_actions(alarm, previous, state, reason)
