@@ -146,7 +146,13 @@ class TaskTable:
 
     def register_start(self, execution_id: str, entry: Entry, query_id: str, now: float) -> ExecutionItem:
         """Record which query the entry started."""
-        started = {"M": {"RedriveCount": _number(entry.redrive_count), "QueryId": {"S": query_id}}}
+        started = {
+            "M": {
+                "RedriveCount": _number(entry.redrive_count),
+                "Entered": _number(entry.entered),
+                "QueryId": {"S": query_id},
+            }
+        }
         return _execution_item(
             self._merge(execution_id, now, put={_STARTED + entry.id: started}, drop=[_ANNOUNCED + entry.id])
         )

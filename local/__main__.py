@@ -5,16 +5,20 @@ Exit codes: 0 success, 1 the query failed or the demo went wrong, 2 usage, 3 the
 
 import argparse
 import json
+import re
 import signal
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import boto3
+from botocore.exceptions import BotoCoreError
 from rich.console import Console
 from rich.markup import escape
 
-from local import demo, stack
+from local import demo, explain, stack
 from local.chaos import Chaos
 from local.follow import follow, result_rows
 from local.show import print_rows, print_run
@@ -72,6 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("--json", action="store_true", help="print one JSON document instead")
     query.set_defaults(run=_query)
 
+    why = commands.add_parser("explain", help="say why an execution still waits; works on an AWS account too")
+    why.add_argument("execution_arn", metavar="EXECUTION_ARN", type=_execution_arn)
+    why.set_defaults(run=_explain)
+
     show = commands.add_parser("demo", help="run six queries whose outcomes are known, and stop again")
     show.set_defaults(run=_demo)
     return parser
@@ -81,6 +89,12 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:  # noqa: PLR2004 - TCP
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; it must be a number from 1 to 65535")
     return int(text)
+
+
+def _execution_arn(text: str) -> str:
+    if not re.fullmatch(r"arn:aws[\w-]*:states:[\w-]+:\d{12}:execution:[^:]+:[^:]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the ARN of a Step Functions execution")
+    return text
 
 
 def _chaos(text: str) -> str:
@@ -136,6 +150,20 @@ def _query(arguments: argparse.Namespace, console: Console) -> int:
             names, rows, more = result_rows(found.client("s3"), run.output["OutputLocation"], _ROWS)
             print_rows(console, names, rows, more=more)
     return 0 if run.status == "SUCCEEDED" else 1
+
+
+def _explain(arguments: argparse.Namespace, console: Console) -> int:
+    arn = arguments.execution_arn
+    here = arn.split(":")[4] == stack.ACCOUNT
+    # An account is reached with the caller's own credentials, as the AWS CLI finds them.
+    session: Any = stack.find(arguments.home) if here else boto3.Session(region_name=arn.split(":")[3])
+    try:
+        facts = explain.gather(arn, session.client)
+    except (explain.Unexplained, BotoCoreError) as reason:
+        raise stack.NotPossible(str(reason), 3) from None
+    for label, text in explain.lines(facts, datetime.now(UTC)):
+        console.print(f"{label:<12} {escape(text)}", soft_wrap=True, highlight=False)
+    return 0
 
 
 def _demo(arguments: argparse.Namespace, console: Console) -> int:

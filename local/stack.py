@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / ".local"
 REGION = "us-east-1"
+# What MiniStack calls its account.
+ACCOUNT = "000000000000"
 _CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 # Short, so that the fallback branch can be watched.
@@ -150,7 +152,7 @@ def deploy(port: int, home: Path, settings: Mapping[str, str]) -> dict[str, str]
     environment = {**_clean_environment(), **_environment(f"http://127.0.0.1:{port}")}
     context = [word for name, value in settings.items() for word in ("--context", f"{name}={value}")]
     # Both start Node and take seconds; neither needs the other.
-    waiting = [_cdk("bootstrap", f"aws://000000000000/{REGION}", env=environment)]
+    waiting = [_cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}", env=environment)]
     if not assembly.exists():
         part = assembly.with_suffix(f".{os.getpid()}")
         waiting.append(_cdk("synth", "--quiet", "--output", str(part), *context, env=environment))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from functions.metric_names import UNITS, Metric
+from local.__main__ import main
 from tests.end_to_end.conftest import Aws, Eventually
 
 OURS = "AthenaQueries"
@@ -153,3 +154,17 @@ def test_a_function_that_fails_raises_its_alarm(aws: Aws, eventually: Eventually
         assert "FunctionError" in answer
 
     goes_off_and_on(aws, eventually, f"{function}Errors")
+
+
+def test_explain_says_why_an_execution_still_waits(
+    aws: Aws, eventually: Eventually, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.stack.deliver_events("held")
+    arn = aws.start(COUNT)
+    eventually(lambda: aws.ended_queries(arn))
+
+    assert main(["--home", aws.stack.home, "explain", arn]) == 0
+
+    told = capsys.readouterr().out
+    assert "SUCCEEDED" in told
+    assert "its event has not come" in told

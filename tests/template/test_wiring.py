@@ -218,6 +218,8 @@ def test_a_caller_finds_everything_in_the_outputs(template: Template) -> None:
         "CheckerFunctionName": f"<{template.function('checker')[0]}>",
         "CancellerFunctionName": f"<{template.function('canceller')[0]}>",
         "DeadLetterQueueUrl": f"<{template.one('AWS::SQS::Queue')[0]}>",
+        "PatienceSeconds": "300",
+        "PollSeconds": "30",
         "DashboardName": f"<{template.one('AWS::CloudWatch::Dashboard')[0]}>",
     }
 

@@ -84,7 +84,11 @@ def announce(sql: str = SQL) -> dict[str, Any]:
     return update(EXECUTION, {f"Announced/{ENTRY}": announcement(sql)}, answer="ALL_OLD")
 
 
-STARTED = {"M": {"RedriveCount": {"N": "0"}, "QueryId": {"S": QUERY}}}
+def started(entered: float = NOW) -> Item:
+    return {"M": {"RedriveCount": {"N": "0"}, "Entered": {"N": str(entered)}, "QueryId": {"S": QUERY}}}
+
+
+STARTED = started()
 REGISTER = update(EXECUTION, {f"Started/{ENTRY}": STARTED}, (f"Announced/{ENTRY}",))
 FORGET = remove(QUERY, "TaskToken", {"S": TOKEN})
 

@@ -23,6 +23,7 @@ from tests.unit.calls import (
     query_execution,
     remove,
     start,
+    started,
     task,
     update,
 )
@@ -167,11 +168,11 @@ def test_wait_stops_a_query_whose_deadline_has_passed(aws: Aws) -> None:
         Start={"EnteredTime": entered, "RedriveCount": 0, "RunAgain": {}},
     )
     entry = Entry.read(EXECUTION, event["Start"]).id
-    known = {f"Started/{entry}": STARTED}
+    known = {f"Started/{entry}": started(NOW - 60)}
     stored = half(Deadline={"N": str(NOW - 30)})
     mark = {f"Announced/{entry}": announcement(entered=NOW - 60)}
     aws.expect("UpdateItem", update(EXECUTION, mark, answer="ALL_OLD"), {"Attributes": known})
-    registered = update(EXECUTION, {f"Started/{entry}": STARTED}, (f"Announced/{entry}",))
+    registered = update(EXECUTION, known, (f"Announced/{entry}",))
     aws.expect("UpdateItem", registered, {"Attributes": known})
     aws.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("RUNNING"))
     aws.expect("UpdateItem", update(QUERY, {"DeadlinePassed": {"BOOL": True}}))
