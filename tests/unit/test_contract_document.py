@@ -1,0 +1,33 @@
+"""docs/contract.md says what the schemas say, and its examples are true."""
+
+import json
+import re
+
+import pytest
+
+from docs.generate import CONTRACT, render
+from functions.contract import read_input
+from tests.contract import check_cause, check_output
+from tests.unit.test_contract import SETTINGS
+
+TEXT = CONTRACT.read_text()
+EXAMPLES = re.findall(r"```json (\w+)\n(.*?)```", TEXT, re.DOTALL)
+
+
+def test_its_tables_are_those_of_the_schemas() -> None:
+    assert render(TEXT) == TEXT, "run `python -m docs.generate`"
+
+
+def test_each_kind_of_document_has_an_example() -> None:
+    assert {"input", "output", "InvalidInput", "Failed"} <= {name for name, _ in EXAMPLES}
+
+
+@pytest.mark.parametrize(("name", "example"), EXAMPLES)
+def test_its_examples_keep_the_contract(name: str, example: str) -> None:
+    document = json.loads(example)
+    if name == "input":
+        read_input(document, SETTINGS)
+    elif name == "output":
+        check_output(document)
+    else:
+        check_cause(document)
