@@ -7,9 +7,46 @@ from pathlib import Path
 from typing import Any
 
 from functions import errors
+from functions.verdict import console_url
 
 ROOT = Path(__file__).parent.parent
 CONTRACT = ROOT / "docs" / "contract.md"
+
+_ID = "0c9231a0-de75-4736-bdfa-dd3f3de85970"
+_URL = console_url("eu-west-1", _ID)
+_EXAMPLES: tuple[errors.AthenaQueryError, ...] = (
+    errors.InvalidInput("input.TimeoutSeconds must be integer; input must not contain {'Sql'} properties"),
+    errors.InvalidRequest("line 1:1: mismatched input 'SELEKT'"),
+    errors.Throttled("TooManyRequestsException: the limit of queries that run concurrently is exceeded"),
+    errors.Failed(
+        "COLUMN_NOT_FOUND: line 1:8: Column 'nope' cannot be resolved",
+        query_id=_ID,
+        state="FAILED",
+        category=2,
+        error_type=1006,
+        attempts=1,
+        console_url=_URL,
+    ),
+    errors.TransientFailure(
+        "Query exhausted resources at this scale factor",
+        query_id=_ID,
+        state="FAILED",
+        category=1,
+        error_type=0,
+        attempts=2,
+        console_url=_URL,
+    ),
+    errors.Cancelled(
+        "Query cancelled by user", query_id=_ID, state="CANCELLED", attempts=1, console_url=_URL
+    ),
+    errors.TimedOut(
+        "The query was stopped at its deadline (TimeoutSeconds).",
+        query_id=_ID,
+        state="CANCELLED",
+        attempts=1,
+        console_url=_URL,
+    ),
+)
 
 
 def render(text: str) -> str:
@@ -21,13 +58,15 @@ def render(text: str) -> str:
     return re.sub(r"(<!-- table: (\w+) -->)\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
 
 
+def _indented(document: str) -> str:
+    return json.dumps(json.loads(document), indent=2)
+
+
 def _table(name: str) -> str:
+    if name == "causes":
+        return "\n\n".join(f"```json {error.name}\n{_indented(error.cause())}\n```" for error in _EXAMPLES)
     if name == "errors":
-        kinds = [one for one in errors.AthenaQueryError.__subclasses__() if one is not errors.RunAgain]
-        rows = [
-            f"| `AthenaQuery.{one.__name__}` | {'yes' if one.retryable else 'no'} | {one.advice} |"
-            for one in kinds
-        ]
+        rows = [f"| `{one.name}` | {'yes' if one.retryable else 'no'} | {one.advice} |" for one in _EXAMPLES]
         return "\n".join(["| error | retryable | what to do |", "| --- | --- | --- |", *rows])
     schema = json.loads((ROOT / "statemachine" / f"{name}.schema.json").read_text())
     return "\n".join(["| field | type | meaning |", "| --- | --- | --- |", *_rows(schema)])

@@ -7,11 +7,12 @@ import pytest
 
 from docs.generate import CONTRACT, render
 from functions.contract import read_input
+from functions.errors import AthenaQueryError
 from tests.contract import check_cause, check_output
 from tests.unit.test_contract import SETTINGS
 
 TEXT = CONTRACT.read_text()
-EXAMPLES = re.findall(r"```json (\w+)\n(.*?)```", TEXT, re.DOTALL)
+EXAMPLES = re.findall(r"```json ([\w.]+)\n(.*?)```", TEXT, re.DOTALL)
 
 
 def test_its_tables_are_those_of_the_schemas() -> None:
@@ -19,7 +20,8 @@ def test_its_tables_are_those_of_the_schemas() -> None:
 
 
 def test_each_kind_of_document_has_an_example() -> None:
-    assert {"input", "output", "InvalidInput", "Failed"} <= {name for name, _ in EXAMPLES}
+    kinds = {f"AthenaQuery.{one.__name__}" for one in AthenaQueryError.__subclasses__()}
+    assert {name for name, _ in EXAMPLES} == {"input", "output"} | kinds - {"AthenaQuery.RunAgain"}
 
 
 @pytest.mark.parametrize(("name", "example"), EXAMPLES)
