@@ -21,6 +21,7 @@ TABLES = ("airlines", "airports", "flights", "planes", "weather")
 
 _GLUE_TYPES = {
     "BIGINT": "bigint",
+    "INTEGER": "int",
     "DOUBLE": "double",
     "VARCHAR": "string",
     "TIMESTAMP": "timestamp",

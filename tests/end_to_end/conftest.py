@@ -17,7 +17,11 @@ from local.stack import HOME, Stack
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of the tests' own, so that a developer's stack is left alone; what takes time is shared."""
-    own = tmp_path_factory.mktemp("stack")
+    return share(tmp_path_factory.mktemp("stack"))
+
+
+def share(own: Path) -> Path:
+    """Let a stack's folder have what takes time to make from the usual one."""
     for shared in ("parquet", "synthesized"):
         (HOME / shared).mkdir(parents=True, exist_ok=True)
         (own / shared).symlink_to(HOME / shared)

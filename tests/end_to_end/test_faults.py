@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from local import stack as local_stack
-from local.stack import HOME
-from tests.end_to_end.conftest import Aws, Eventually
+from tests.end_to_end.conftest import Aws, Eventually, share
 
 COUNT = {"QueryString": "SELECT count(*) AS flights FROM flights"}
 
@@ -54,9 +53,7 @@ def test_a_killed_canceller_still_leaves_nothing_running(
 
 @pytest.fixture(scope="module")
 def chaotic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    own = tmp_path_factory.mktemp("chaos")
-    for shared in ("parquet", "synthesized"):
-        (own / shared).symlink_to(HOME / shared)
+    own = share(tmp_path_factory.mktemp("chaos"))
     started = local_stack.up(home=own, chaos="drop=0.3,duplicate=0.2,delay=0-2s,early=0.2,crash=0.1,seed=7")
     yield Aws(stack=started)
     local_stack.down(own)
