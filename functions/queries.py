@@ -95,7 +95,8 @@ def resolve(athena: "AthenaClient", request: Request, settings: Settings) -> Sta
         return Statement(
             query_string=str(request.query_string), database=request.database or settings.default_database
         )
-    with _refusals():
+    # IAM lets us read the named queries of our own workgroup only.
+    with _refusals("InvalidRequestException", "AccessDeniedException"):
         named = athena.get_named_query(NamedQueryId=request.named_query_id)["NamedQuery"]
     return Statement(query_string=named["QueryString"], database=request.database or named["Database"])
 
@@ -121,7 +122,7 @@ def start(
                 "MaxAgeInMinutes": request.result_reuse_minutes,
             }
         }
-    with _refusals():
+    with _refusals("InvalidRequestException"):
         return athena.start_query_execution(
             QueryString=statement.query_string,
             QueryExecutionContext={"Database": statement.database, "Catalog": request.catalog},
@@ -132,8 +133,11 @@ def start(
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """Athena's answers that are the caller's news, as typed errors; others are faults and pass."""
+def _refusals(*invalid: str) -> Iterator[None]:
+    """Athena's answers that are the caller's news, as typed errors; others are faults and pass.
+
+    `invalid` are the codes that say that the request itself cannot be served.
+    """
     try:
         yield
     except ClientError as error:
@@ -141,7 +145,7 @@ def _refusals() -> Iterator[None]:
         reason = error.response["Error"].get("Message", code)
         if code in _THROTTLES:
             raise Throttled(f"{code}: {reason}") from None
-        if code == "InvalidRequestException":
+        if code in invalid:
             raise InvalidRequest(reason) from None
         raise
 

@@ -100,6 +100,18 @@ class Aws:
         told: dict[str, Any] = eventually(look)
         return told
 
+    def log_lines(self) -> list[str]:
+        """Everything in every log group."""
+        logs = self.client("logs")
+        groups = [one["logGroupName"] for one in logs.describe_log_groups()["logGroups"]]
+        pages = [logs.get_paginator("filter_log_events").paginate(logGroupName=group) for group in groups]
+        return [event["message"] for group in pages for page in group for event in page["events"]]
+
+    def tokens(self) -> list[str]:
+        """The task tokens that were given out, from the input of the states that called the executor."""
+        items = self.client("dynamodb").scan(TableName=self.stack.outputs["TaskTableName"])["Items"]
+        return [item["TaskToken"]["S"] for item in items if "TaskToken" in item]
+
     def put_metric(self, name: str, value: float) -> None:
         """A point as the functions would emit it."""
         dimensions = [{"Name": "service", "Value": self.stack.name}]
