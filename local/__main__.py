@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError
 from rich.console import Console
 from rich.markup import escape
 
-from local import demo, explain, stack
+from local import dashboard, demo, explain, stack
 from local.chaos import Chaos
 from local.follow import follow, result_rows
 from local.show import print_rows, print_run
@@ -76,11 +76,20 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("--json", action="store_true", help="print one JSON document instead")
     query.set_defaults(run=_query)
 
+    board = commands.add_parser("dashboard", help="draw the deployed dashboard into one page")
+    board.add_argument("--out", type=Path, default=Path("dashboard.html"), help="the page (dashboard.html)")
+    board.add_argument("--png", type=Path, metavar="FILE", help="a picture of it too; needs Chromium")
+    board.add_argument("--hours", type=float, default=12, help="how far back at most (12)")
+    board.set_defaults(run=_dashboard)
+
     why = commands.add_parser("explain", help="say why an execution still waits; works on an AWS account too")
     why.add_argument("execution_arn", metavar="EXECUTION_ARN", type=_execution_arn)
     why.set_defaults(run=_explain)
 
     show = commands.add_parser("demo", help="run six queries whose outcomes are known, and stop again")
+    show.add_argument(
+        "--png", type=Path, metavar="FILE", help="draw the dashboard into a picture before stopping"
+    )
     show.set_defaults(run=_demo)
     return parser
 
@@ -166,6 +175,26 @@ def _explain(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def _dashboard(arguments: argparse.Namespace, console: Console) -> int:
+    _draw(stack.find(arguments.home), arguments.png, page=arguments.out, hours=arguments.hours)
+    for file in filter(None, (arguments.out, arguments.png)):
+        console.print(f"wrote {file}")
+    return 0
+
+
+def _draw(found: stack.Stack, png: Path | None, *, page: Path | None = None, hours: float) -> None:
+    document = dashboard.page(
+        found.client, found.outputs["DashboardName"], found.outputs["StateMachineArn"], hours=hours
+    )
+    if page:
+        page.write_text(document)
+    if png:
+        try:
+            dashboard.picture(document, png)
+        except dashboard.NoBrowser as reason:
+            raise stack.NotPossible(str(reason), 2) from None
+
+
 def _demo(arguments: argparse.Namespace, console: Console) -> int:
     # Beside a stack that may be up already: the demo has one of its own, but shares what takes time to make.
     arguments.home.mkdir(parents=True, exist_ok=True)
@@ -185,6 +214,8 @@ def _demo(arguments: argparse.Namespace, console: Console) -> int:
                 state_machine_arn=started.outputs["StateMachineArn"],
                 deliver_events=started.deliver_events,
             )
+            if arguments.png:
+                _draw(started, arguments.png, hours=1)
         finally:
             stack.down(home)
     return 0 if well else 1

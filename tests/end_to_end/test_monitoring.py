@@ -1,13 +1,17 @@
 """Dashboard and alarms against metrics that the deployed functions really emitted."""
 
+import html
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from functions.metric_names import UNITS, Metric
 from local.__main__ import main
+from local.dashboard import BROWSERS
 from tests.end_to_end.conftest import Aws, Eventually
 
 OURS = "AthenaQueries"
@@ -168,3 +172,33 @@ def test_explain_says_why_an_execution_still_waits(
     told = capsys.readouterr().out
     assert "SUCCEEDED" in told
     assert "its event has not come" in told
+
+
+def test_the_dashboard_is_drawn_from_its_own_definition(aws: Aws, tmp_path: Path) -> None:
+    aws.run(COUNT)
+    file = tmp_path / "dashboard.html"
+
+    assert main(["--home", aws.stack.home, "dashboard", "--out", str(file)]) == 0
+
+    page = file.read_text()
+    body = json.loads(aws.client("cloudwatch").get_dashboard(DashboardName=aws.stack.name)["DashboardBody"])
+    titles = [one["properties"]["title"] for one in body["widgets"] if one["type"] == "metric"]
+    assert titles
+    assert all(html.escape(title) in page for title in titles)
+    assert "<circle" in page
+    assert "http" not in page, "the page needs nothing from elsewhere"
+
+
+@pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="no Chromium on this machine")
+def test_a_browser_shows_it(aws: Aws, tmp_path: Path) -> None:
+    picture = tmp_path / "dashboard.png"
+
+    assert (
+        main(
+            ["--home", aws.stack.home, "dashboard", "--out", str(tmp_path / "a.html"), "--png", str(picture)]
+        )
+        == 0
+    )
+
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size > 50_000, "an empty page is smaller"
