@@ -16,6 +16,7 @@ from ministack.core.responses import error_response_json, get_account_id, get_re
 from ministack.services import athena
 
 from local import dialect, engine, events
+from local.chaos import REFUSALS, TRANSIENT, faults
 
 _QUERY_CHARACTERS = 262_144
 _TERMINAL = {"SUCCEEDED", "FAILED", "CANCELLED"}
@@ -46,6 +47,8 @@ async def _handle_request(
 
 
 async def _start(data: dict[str, Any]) -> Any:
+    if refusal := faults.next_of_athena(*REFUSALS):
+        return error_response_json(refusal, "Athena has no room for the query", 400)
     token = data.pop("ClientRequestToken", None)
     fingerprint = json.dumps(data, sort_keys=True)
     key = (get_account_id(), get_region(), token or "")
@@ -165,7 +168,7 @@ def _work(execution: dict[str, Any], job: engine.Job) -> None:
     try:
         reused = _reusable(execution)
         if reused is None:
-            result = engine.run(job)
+            result = _run_in_engine(job)
             _keep_within_limit(execution, result)
             _write(execution, job, result)
         else:
@@ -199,6 +202,12 @@ def _work(execution: dict[str, Any], job: engine.Job) -> None:
             "ErrorMessage": str(error)[:1024],
         }
     _move(execution, state)
+
+
+def _run_in_engine(job: engine.Job) -> engine.Result:
+    if faults.next_of_athena(TRANSIENT):
+        raise engine.Failure("Query exhausted resources at this scale factor", 0, 1, retryable=True)
+    return engine.run(job)
 
 
 def _keep_within_limit(execution: dict[str, Any], result: engine.Result) -> None:

@@ -16,6 +16,8 @@ _SHARES = ("drop", "duplicate", "early", "crash")
 _ALLOWED = (
     "drop=, duplicate=, early=, crash= with a share from 0 to 1, delay=0-2s, seed=7, with commas in between"
 )
+REFUSALS = ("TooManyRequestsException", "ThrottlingException")
+TRANSIENT = "TRANSIENT"
 # Of a function's AWS calls, the one at which it is killed.
 _LAST_CALL = 6
 
@@ -61,10 +63,15 @@ class Kill:
 
 @dataclass
 class Faults:
-    """Decides which faults happen, and counts them. `kills` are ordered ones, by the handler's name."""
+    """Decides which faults happen, and counts them.
+
+    Some are ordered one by one: `kills` by the handler's name, `athena` by what Athena does next, which is an
+    error code of StartQueryExecution, or TRANSIENT: a query fails as if Athena had run out of resources.
+    """
 
     chaos: Chaos | None = None
     kills: dict[str, deque[Kill]] = field(default_factory=dict)
+    athena: deque[str] = field(default_factory=deque)
     injected: Counter[str] = field(default_factory=Counter)
     _random: random.Random = field(default_factory=random.Random)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -88,6 +95,18 @@ class Faults:
 
     def order_kill(self, function: str, call: int, when: When) -> None:
         self.kills.setdefault(function, deque()).append(Kill(call=call, when=when))
+
+    def order_of_athena(self, what: str) -> None:
+        if what not in {*REFUSALS, TRANSIENT}:
+            raise ValueError(
+                f"{what!r} is nothing that Athena does; it must be one of {REFUSALS}, {TRANSIENT}"
+            )
+        self.athena.append(what)
+
+    def next_of_athena(self, *kinds: str) -> str | None:
+        """What was ordered next, if it is of these kinds."""
+        with self._lock:
+            return self.athena.popleft() if self.athena and self.athena[0] in kinds else None
 
     def next_kill(self, function: str) -> Kill | None:
         """Whether and where the invocation that begins now is killed."""

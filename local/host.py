@@ -54,19 +54,19 @@ async def _serve(port: int, faults_on_purpose: str | None) -> None:
     if faults_on_purpose:
         chaos.faults.begin(chaos.Chaos.parse(faults_on_purpose))
 
+    orders: dict[str, Callable[..., None]] = {
+        "/_local/events": events.delivery.switch,
+        "/_local/athena": chaos.faults.order_of_athena,
+        "/_local/kills": chaos.faults.order_kill,
+        "/_local/metrics": metrics.let_time_pass,
+    }
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
         path = scope["path"] if scope["type"] == "http" else ""
         if path == "/_local/host":
             await _answer(send, 200, {"pid": os.getpid(), "injected": dict(chaos.faults.injected)})
-        elif path == "/_local/events":
-            asked = await _body(receive)
-            await _obey(send, lambda: events.delivery.switch(asked["mode"]))
-        elif path == "/_local/metrics":
-            asked = await _body(receive)
-            await _obey(send, lambda: metrics.let_time_pass(asked["seconds"]))
-        elif path == "/_local/kills":
-            asked = await _body(receive)
-            await _obey(send, lambda: chaos.faults.order_kill(**asked))
+        elif path in orders:
+            await _obey(send, orders[path], await _body(receive))
         elif path and (death := kills.due(_user_agent(scope))):
             when, worker = death
             if when == "after":
@@ -90,10 +90,10 @@ async def _body(receive: Any) -> Any:
             return json.loads(body)
 
 
-async def _obey(send: Any, order: Callable[[], None]) -> None:
+async def _obey(send: Any, order: Callable[..., None], words: dict[str, Any]) -> None:
     try:
-        order()
-    except (ValueError, KeyError, TypeError) as error:
+        order(**words)
+    except (ValueError, TypeError) as error:
         await _answer(send, 400, {"message": str(error)})
     else:
         await _answer(send, 200, {})

@@ -87,6 +87,10 @@ class Stack:
         """Kill the function's next invocation at its n-th AWS call, "before" or "after" its effect."""
         _ask(self.port, "kills", {"function": function, "call": call, "when": when})
 
+    def order_of_athena(self, what: str) -> None:
+        """What Athena does next: a throttle of StartQueryExecution, or TRANSIENT (local/chaos.py)."""
+        _ask(self.port, "athena", {"what": what})
+
     def let_metrics_age(self, seconds: float) -> None:
         """As if so much time had passed for CloudWatch's metrics, and none had come since."""
         _ask(self.port, "metrics", {"seconds": seconds})

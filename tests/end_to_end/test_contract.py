@@ -152,6 +152,53 @@ def test_a_query_that_somebody_stops_is_cancelled(aws: Aws, eventually: Eventual
     check_cause(json.loads(ended["cause"]))
 
 
+@pytest.mark.parametrize("throttle", ["TooManyRequestsException", "ThrottlingException"])
+def test_a_throttled_start_is_retried_within_the_same_attempt(aws: Aws, throttle: str) -> None:
+    # botocore tries three times; then the state machine backs off.
+    for _ in range(4):
+        aws.stack.order_of_athena(throttle)
+
+    run = aws.run({"QueryString": "SELECT 1", "MaxAttempts": 1})
+
+    assert run.states == ["Start query", "Done"]
+    assert run.output is not None
+    assert run.output["Attempts"] == 1
+
+
+def test_a_transient_failure_is_run_again_after_a_visible_back_off(aws: Aws) -> None:
+    aws.stack.order_of_athena("TRANSIENT")
+
+    run = aws.run({"QueryString": "SELECT 1"})
+
+    assert run.states == ["Start query", "Back off", "Start query", "Done"]
+    assert run.output is not None
+    assert run.output["Attempts"] == 2
+
+
+def test_attempts_come_to_an_end(aws: Aws) -> None:
+    for _ in range(3):
+        aws.stack.order_of_athena("TRANSIENT")
+
+    run = aws.run({"QueryString": "SELECT 1", "MaxAttempts": 3})
+
+    assert (run.error, run.cause["Attempts"]) == ("AthenaQuery.TransientFailure", 3)
+    check_cause(run.cause)
+
+
+@pytest.mark.parametrize(
+    ("table", "fields", "error"),
+    [("w1", {}, "AthenaQuery.TransientFailure"), ("w2", {"Idempotent": True}, None)],
+)
+def test_a_write_is_run_again_only_if_the_caller_says_so(
+    aws: Aws, table: str, fields: dict[str, Any], error: str | None
+) -> None:
+    aws.stack.order_of_athena("TRANSIENT")
+
+    run = aws.run({"QueryString": f"CREATE TABLE scratch.{table} AS SELECT 1 AS one", **fields})
+
+    assert run.error == error
+
+
 def test_nothing_of_a_query_or_a_token_is_in_any_log(aws: Aws, eventually: Eventually) -> None:
     planted = ["planted-literal", "planted-parameter", "planted_column"]
     aws.run({"QueryString": "SELECT 'planted-literal', ?", "ExecutionParameters": ["'planted-parameter'"]})

@@ -59,6 +59,12 @@ def test_a_mix_of_outcomes_emits_every_metric_that_the_dashboard_names(
         {"QueryString": aws.slow_query(), "TimeoutSeconds": 1},
     ):
         aws.run(document)
+    for _ in range(4):
+        aws.stack.order_of_athena("TooManyRequestsException")
+    aws.run(COUNT)
+    for _ in range(3):
+        aws.stack.order_of_athena("TRANSIENT")
+    aws.run({**COUNT, "MaxAttempts": 3})
     aws.stack.deliver_events("early")
     aws.run(COUNT)
     aws.stack.deliver_events("twice")
@@ -82,10 +88,8 @@ def test_a_mix_of_outcomes_emits_every_metric_that_the_dashboard_names(
         for metric in widget["properties"]["metrics"]
         if metric[0] == OURS
     }
-    # Athena here is never full and never calls a failure transient, so nothing is throttled or run again.
-    not_here = {Metric.THROTTLED_STARTS, Metric.RERUNS, Metric.TRANSIENT_FAILURE}
-    eventually(lambda: named - not_here <= emitted(aws))
-    assert emitted(aws) <= named
+    assert named == set(Metric)
+    eventually(lambda: emitted(aws) == named)
     for name in emitted(aws):
         assert unit_of(aws, name) == UNITS[Metric(name)]
 
@@ -202,3 +206,20 @@ def test_a_browser_shows_it(aws: Aws, tmp_path: Path) -> None:
 
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size > 50_000, "an empty page is smaller"
+
+
+@pytest.mark.parametrize("function", ["Executor", "Checker", "Canceller"])
+def test_a_function_without_concurrency_raises_its_alarm(
+    aws: Aws, eventually: Eventually, function: str
+) -> None:
+    name = aws.stack.outputs[f"{function}FunctionName"]
+    lambda_ = aws.client("lambda")
+    lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    try:
+        # botocore tries a throttled call five times in all.
+        with pytest.raises(lambda_.exceptions.TooManyRequestsException):
+            lambda_.invoke(FunctionName=name, Payload=b"{}")
+    finally:
+        lambda_.delete_function_concurrency(FunctionName=name)
+
+    goes_off_and_on(aws, eventually, f"{function}Throttles")

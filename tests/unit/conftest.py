@@ -18,6 +18,17 @@ from tests.contract import check_callback
 NOW = 1_767_323_045.0
 TABLE = "tasks"
 WORK_GROUP = "queries"
+SETTINGS = Settings(
+    task_table=TABLE,
+    work_group=WORK_GROUP,
+    region="eu-west-1",
+    default_database="sales",
+    default_catalog="AwsDataCatalog",
+    max_attempts=2,
+    usd_per_terabyte=5.0,
+    poll_seconds=30,
+    task_ttl_days=7,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -25,21 +36,6 @@ def no_sockets(request: pytest.FixtureRequest) -> None:
     """One that tests a socket asks for the fixture `socket_enabled`."""
     if "socket_enabled" not in request.fixturenames:
         pytest_socket.disable_socket()
-
-
-@pytest.fixture
-def settings() -> Settings:
-    return Settings(
-        task_table=TABLE,
-        work_group=WORK_GROUP,
-        region="eu-west-1",
-        default_database="sales",
-        default_catalog="AwsDataCatalog",
-        max_attempts=2,
-        usd_per_terabyte=5.0,
-        poll_seconds=30,
-        task_ttl_days=7,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +80,9 @@ def _method(operation: str) -> str:
 
 
 @pytest.fixture
-def aws(settings: Settings) -> Iterator[Aws]:
+def aws() -> Iterator[Aws]:
     session = boto3.Session(
-        aws_access_key_id="test", aws_secret_access_key="test", region_name=settings.region
+        aws_access_key_id="test", aws_secret_access_key="test", region_name=SETTINGS.region
     )
     athena, stepfunctions = session.client("athena"), session.client("stepfunctions")
     dynamodb = session.client("dynamodb")
@@ -96,10 +92,10 @@ def aws(settings: Settings) -> Iterator[Aws]:
         "dynamodb": Stubber(dynamodb),
     }
     runtime = Runtime(
-        settings=settings,
+        settings=SETTINGS,
         athena=athena,
         stepfunctions=stepfunctions,
-        table=TaskTable(dynamodb, TABLE, settings.task_ttl_seconds),
+        table=TaskTable(dynamodb, TABLE, SETTINGS.task_ttl_seconds),
         now=lambda: NOW,
     )
     for stub in stubs.values():

@@ -15,20 +15,9 @@ from functions.queries import Query
 from functions.settings import SettingMissing, Settings
 from functions.verdict import console_url, estimated_cost_usd
 from tests.contract import check_cause
+from tests.unit.conftest import SETTINGS
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "statemachine" / "input.schema.json").read_text())
-SETTINGS = Settings(
-    task_table="tasks",
-    work_group="queries",
-    region="eu-west-1",
-    default_database="sales",
-    default_catalog="AwsDataCatalog",
-    max_attempts=2,
-    usd_per_terabyte=5.0,
-    poll_seconds=30,
-    task_ttl_days=7,
-)
-
 _text = st.text(min_size=1, max_size=40)
 _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "Database": _text,

@@ -9,7 +9,7 @@ from docs.generate import CONTRACT, render
 from functions.contract import read_input
 from functions.errors import AthenaQueryError
 from tests.contract import check_cause, check_output
-from tests.unit.test_contract import SETTINGS
+from tests.unit.conftest import SETTINGS
 
 TEXT = CONTRACT.read_text()
 EXAMPLES = re.findall(r"```json ([\w.]+)\n(.*?)```", TEXT, re.DOTALL)
