@@ -1,4 +1,4 @@
-"""Lambda as on AWS, where MiniStack's differs: error names, and asynchronous invocation by EventBridge."""
+"""Lambda as on AWS, where MiniStack's differs: error names, metrics, asynchronous invocation."""
 
 import json
 import re
@@ -9,6 +9,7 @@ from ministack.services import eventbridge, lambda_svc
 from local import events
 
 _ministack_execute_function = lambda_svc._execute_function
+_ministack_emit_metrics = lambda_svc._emit_lambda_metrics
 
 # The last line of a traceback: the class, with its module in front, and the message.
 _RAISED = re.compile(r"^(?:\w+\.)*(?P<name>[A-Za-z_]\w*)(?::.*)?$")
@@ -16,6 +17,8 @@ _RAISED = re.compile(r"^(?:\w+\.)*(?P<name>[A-Za-z_]\w*)(?::.*)?$")
 
 def install() -> None:
     lambda_svc._execute_function = _execute_function
+    # MiniStack counts what comes by the Invoke API only; here every invocation is counted where it ends.
+    lambda_svc._emit_lambda_metrics = _emit_throttles
     eventbridge._dispatch_to_lambda = _dispatch_to_lambda
 
 
@@ -23,13 +26,23 @@ def _execute_function(func: dict[str, Any], event: Any) -> dict[str, Any]:
     result: dict[str, Any] = _ministack_execute_function(func, event)
     if result.get("error") and isinstance(result.get("body"), dict):
         result["body"]["errorType"] = _error_type(result)
+    if not result.get("throttle"):
+        name = (func.get("config") or func)["FunctionName"]
+        _ministack_emit_metrics(name, duration_ms=0, error=bool(result.get("error")), throttle=False)
     events.delivery.note_handled(event)
     return result
+
+
+def _emit_throttles(function_name: str, *, throttle: bool, **_: Any) -> None:
+    if throttle:
+        _ministack_emit_metrics(function_name, duration_ms=0, error=False, throttle=True)
 
 
 def _error_type(result: dict[str, Any]) -> str:
     """MiniStack calls whatever a handler raises Runtime.HandlerError; AWS gives the class its name."""
     told = str(result["body"].get("errorType", ""))
+    if result.get("throttle"):
+        return "Lambda.TooManyRequestsException"
     if told == "Sandbox.Timedout":
         return told
     if told == "Runtime.HandlerError":
