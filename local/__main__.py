@@ -124,6 +124,8 @@ def _up(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.detach:
         return 0
     console.print("\nCtrl-C stops it.")
+    # So does `kill`: what was started is not left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         signal.pause()
     finally:

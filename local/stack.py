@@ -109,8 +109,7 @@ def up(
     say: Callable[[str], None] = lambda _: None,
 ) -> Stack:
     """Start a stack. Raise NotPossible if one is up already, the port is taken, or deploying fails."""
-    with contextlib.suppress(NotPossible):
-        running = find(home)
+    if running := _running(home):
         raise NotPossible(f"a stack is up at {running.endpoint}; stop it with `python -m local down`", 2)
     port = _free_port() if port is None else port
     _must_be_free(port)
@@ -134,13 +133,17 @@ def up(
 
 def find(home: Path = HOME) -> Stack:
     """The stack that is up. Raise NotPossible (3) if there is none."""
-    try:
+    if running := _running(home):
+        return running
+    raise NotPossible("no stack is up; start one with `python -m local up --detach`", 3)
+
+
+def _running(home: Path) -> Stack | None:
+    with contextlib.suppress(OSError, ValueError, TypeError):
         stack = Stack(**json.loads((home / "stack.json").read_text()))
         if _ask(stack.port, "host").get("pid") == stack.pid:
             return stack
-    except (OSError, ValueError, TypeError):
-        pass
-    raise NotPossible("no stack is up; start one with `python -m local up --detach`", 3)
+    return None
 
 
 def down(home: Path = HOME) -> None:

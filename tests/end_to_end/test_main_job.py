@@ -163,6 +163,14 @@ def test_a_redrive_starts_a_new_query(aws: Aws, eventually: Eventually) -> None:
     assert first.cause["QueryId"] not in answer["output"]
 
 
+def test_a_second_stack_in_the_same_place_is_refused(aws: Aws, home: Path) -> None:
+    with pytest.raises(local_stack.NotPossible, match="a stack is up at") as refusal:
+        local_stack.up(home=home)
+
+    assert refusal.value.code == 2
+    assert local_stack.find(home) == aws.stack
+
+
 def test_two_stacks_do_not_hear_each_others_queries(aws: Aws, home: Path) -> None:
     other = local_stack.deploy(aws.stack.port, home, {**SETTINGS, "stackName": "OtherQueries"})
 
