@@ -8,7 +8,7 @@ from typing import Any
 
 from functions import queries
 from functions.metric_names import Metric
-from functions.observability import framed, logger, measure
+from functions.observability import lambda_handler, logger, measure
 from functions.runtime import Runtime, runtime
 from functions.task_table import AnnouncedStart
 
@@ -26,7 +26,7 @@ class StartUnconfirmed(Exception):
     """
 
 
-@framed
+@lambda_handler
 def handler(event: dict[str, Any]) -> None:
     run(event, runtime())
 
@@ -36,9 +36,12 @@ def run(event: dict[str, Any], aws: Runtime) -> None:
     detail = event["detail"]
     execution_id, redrive_count = detail["executionArn"], int(detail.get("redriveCount") or 0)
     logger.append_keys(execution_id=execution_id)
-    execution = aws.table.mark_gone(execution_id, redrive_count, aws.now())
+    execution = aws.table.mark_ended(execution_id, redrive_count, aws.now())
     for started in execution.started:
-        if started.redrive_count <= redrive_count and not queries.look(aws.athena, started.query_id).ended:
+        if (
+            started.redrive_count <= redrive_count
+            and not queries.get_query(aws.athena, started.query_id).ended
+        ):
             _stop(started.query_id, aws)
     unconfirmed = [start for start in execution.announced if start.redrive_count <= redrive_count]
     for start in unconfirmed:

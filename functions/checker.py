@@ -8,13 +8,13 @@ import math
 from typing import Any
 
 from functions import queries
-from functions.observability import framed, logger
+from functions.observability import lambda_handler, logger
 from functions.runtime import Runtime, runtime
 from functions.settle import report, settle, success
 from functions.task_table import Entry, Terms
 
 
-@framed
+@lambda_handler
 def handler(event: dict[str, Any]) -> dict[str, Any] | None:
     return run(event, runtime())
 
@@ -31,7 +31,7 @@ def take_event(detail: dict[str, Any], aws: Runtime) -> None:
     """Note the state that the event tells of, and settle the task that waits for it."""
     query_id, state = detail["queryExecutionId"], detail["currentState"]
     logger.append_keys(query_id=query_id)
-    item = aws.table.note_state(query_id, state, aws.now())
+    item = aws.table.record_state(query_id, state, aws.now())
     if item.task_token is None:
         logger.info("noted", state=state)
     settle(aws, item, "event")
@@ -48,7 +48,7 @@ def query_status(event: dict[str, Any], aws: Runtime) -> dict[str, Any]:
     terms = aws.table.find_query(query_id).terms if query_id else None
     if query_id is None or terms is None:
         return {"QueryId": query_id, "State": "UNKNOWN", "WaitSeconds": aws.settings.poll_seconds}
-    query = queries.look(aws.athena, query_id)
+    query = queries.get_query(aws.athena, query_id)
     logger.info("looked", query_id=query_id, state=query.state)
     answer: dict[str, Any] = {
         "QueryId": query_id,

@@ -12,7 +12,7 @@ from functions import callbacks, queries
 from functions.contract import Request, read_input
 from functions.errors import AthenaQueryError, RunAgain, TimedOut
 from functions.metric_names import Metric
-from functions.observability import framed, logger, measure, measure_outcome
+from functions.observability import lambda_handler, logger, measure, measure_outcome
 from functions.runtime import Runtime, runtime
 from functions.settle import settle
 from functions.task_table import Entry, Terms
@@ -28,7 +28,7 @@ class Job:
     deadline: float | None
 
 
-@framed
+@lambda_handler
 def handler(event: dict[str, Any]) -> None:
     run(event, runtime())
 
@@ -49,8 +49,8 @@ def run(event: dict[str, Any], aws: Runtime) -> None:
         return
     logger.append_keys(query_id=query_id)
     # One that has ended was not stopped at its deadline, however late its end is noticed.
-    if _late(job, aws) and not queries.look(aws.athena, query_id).ended:
-        aws.table.note_deadline(query_id, aws.now())
+    if _late(job, aws) and not queries.get_query(aws.athena, query_id).ended:
+        aws.table.record_deadline(query_id, aws.now())
         queries.stop(aws.athena, query_id)
     terms = Terms(
         execution_id=job.execution_id,
@@ -61,10 +61,10 @@ def run(event: dict[str, Any], aws: Runtime) -> None:
         preview_rows=job.request.preview_rows,
         deadline=job.deadline,
     )
-    item = aws.table.offer_token(query_id, event["TaskToken"], terms, aws.now())
+    item = aws.table.store_token(query_id, event["TaskToken"], terms, aws.now())
     if event["StateName"] != "Start query":
         settle(aws, item, "poll")
-    elif item.noted_state:
+    elif item.recorded_state:
         settle(aws, item, "executor")
 
 

@@ -36,7 +36,7 @@ def measure_outcome(error: AthenaQueryError | None) -> None:
             measure(Metric.FAILURES)
 
 
-def framed(handle: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any], Any], Any]:
+def lambda_handler(handle: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any], Any], Any]:
     """Make a Lambda handler: context in every log line, metrics flushed, faults of AWS under one name.
 
     ASL names the errors that it retries; botocore's own classes are many, and their texts quote parameters

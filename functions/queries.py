@@ -150,7 +150,7 @@ def _refusals(*invalid: str) -> Iterator[None]:
         raise
 
 
-def look(athena: "AthenaClient", query_id: str) -> Query:
+def get_query(athena: "AthenaClient", query_id: str) -> Query:
     """Read the query's present state: one GetQueryExecution."""
     query = athena.get_query_execution(QueryExecutionId=query_id)["QueryExecution"]
     status = query["Status"]

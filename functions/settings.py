@@ -7,7 +7,7 @@ from dataclasses import dataclass
 SECONDS_PER_DAY = 86_400
 
 
-class SettingMissing(Exception):
+class InvalidSetting(Exception):
     """An environment variable that the stack should have set is missing or unusable."""
 
 
@@ -31,19 +31,19 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Raise SettingMissing with the variable's name if one is absent or is no number where it must be."""
+        """Raise InvalidSetting with the variable's name if one is absent or is no number where it must be."""
 
         def text(name: str) -> str:
             value = environment.get(name, "")
             if not value:
-                raise SettingMissing(f"{name} is not set; deploy the stack again")
+                raise InvalidSetting(f"{name} is not set; deploy the stack again")
             return value
 
         def number(name: str) -> float:
             try:
                 return float(text(name))
             except ValueError:
-                raise SettingMissing(f"{name} is {text(name)!r}; it must be a number") from None
+                raise InvalidSetting(f"{name} is {text(name)!r}; it must be a number") from None
 
         return cls(
             task_table=text("TASK_TABLE"),

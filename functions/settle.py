@@ -9,10 +9,10 @@ from functions import callbacks, queries
 from functions.errors import AthenaQueryError
 from functions.metric_names import Metric
 from functions.observability import logger, measure, measure_outcome
+from functions.outcome import error_of, estimated_cost_usd, output_of
 from functions.queries import Query
 from functions.runtime import Runtime
 from functions.task_table import QueryItem, Terms
-from functions.verdict import error_of, estimated_cost_usd, output_of
 
 SettledBy = Literal["event", "executor", "poll"]
 
@@ -30,7 +30,7 @@ def settle(runtime: Runtime, item: QueryItem, by: SettledBy) -> None:
     """
     if item.task_token is None or item.terms is None:
         return
-    query = queries.look(runtime.athena, item.query_id)
+    query = queries.get_query(runtime.athena, item.query_id)
     if not query.ended:
         logger.info("not ended yet", query_id=query.query_id, state=query.state)
         return
@@ -48,7 +48,7 @@ def settle(runtime: Runtime, item: QueryItem, by: SettledBy) -> None:
     else:
         measure(Metric.LATE_CALLBACKS)
         logger.info("task no longer waits", query_id=query.query_id, state=query.state)
-    runtime.table.forget_token(item.query_id, item.task_token)
+    runtime.table.remove_token(item.query_id, item.task_token)
 
 
 def success(runtime: Runtime, query: Query, terms: Terms, by: SettledBy) -> dict[str, Any]:

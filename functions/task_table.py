@@ -74,7 +74,7 @@ class Terms:
 
 @dataclass(frozen=True, kw_only=True)
 class QueryItem:
-    """`task_token` is None while no task waits, `noted_state` until an event has told of the end.
+    """`task_token` is None while no task waits, `recorded_state` until an event has told of the end.
 
     `terms` is None until the executor has registered the query.
     """
@@ -82,7 +82,7 @@ class QueryItem:
     query_id: str
     task_token: str | None
     terms: Terms | None
-    noted_state: str | None
+    recorded_state: str | None
     deadline_passed: bool
 
 
@@ -161,7 +161,7 @@ class TaskTable:
         """Nothing was started after the announcement of the time `at`. One made since by another stays."""
         self._remove(execution_id, _ANNOUNCED + entry.id, _announcement(entry, statement_digest, at))
 
-    def mark_gone(self, execution_id: str, redrive_count: int, now: float) -> ExecutionItem:
+    def mark_ended(self, execution_id: str, redrive_count: int, now: float) -> ExecutionItem:
         """Record that the execution ended without success under this redrive count."""
         # An attribute for each count: the events of two ends can arrive in either order.
         return _execution_item(
@@ -174,7 +174,7 @@ class TaskTable:
     def find_query(self, query_id: str) -> QueryItem:
         return _query_item(query_id, self._get(query_id))
 
-    def offer_token(self, query_id: str, task_token: str, terms: Terms, now: float) -> QueryItem:
+    def store_token(self, query_id: str, task_token: str, terms: Terms, now: float) -> QueryItem:
         """The executor's half: a task waits for the query. A newer token replaces an older one."""
         half: dict[str, Any] = {
             "TaskToken": {"S": task_token},
@@ -189,15 +189,15 @@ class TaskTable:
             half["Deadline"] = _number(terms.deadline)
         return _query_item(query_id, self._merge(query_id, now, put=half))
 
-    def note_state(self, query_id: str, state: str, now: float) -> QueryItem:
+    def record_state(self, query_id: str, state: str, now: float) -> QueryItem:
         """The checker's half: the query has ended in `state`."""
         return _query_item(query_id, self._merge(query_id, now, put={"State": {"S": state}}))
 
-    def note_deadline(self, query_id: str, now: float) -> QueryItem:
+    def record_deadline(self, query_id: str, now: float) -> QueryItem:
         """The query is about to be stopped because its deadline has passed."""
         return _query_item(query_id, self._merge(query_id, now, put={"DeadlinePassed": {"BOOL": True}}))
 
-    def forget_token(self, query_id: str, task_token: str) -> None:
+    def remove_token(self, query_id: str, task_token: str) -> None:
         """Mark the task as no longer waiting, unless a newer token has taken this one's place."""
         self._remove(query_id, "TaskToken", {"S": task_token})
 
@@ -276,7 +276,7 @@ def _query_item(query_id: str, item: Attributes) -> QueryItem:
         )
         if "ExecutionId" in item
         else None,
-        noted_state=item.get("State", {}).get("S"),
+        recorded_state=item.get("State", {}).get("S"),
         deadline_passed=item.get("DeadlinePassed", {}).get("BOOL", False),
     )
 

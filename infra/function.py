@@ -70,7 +70,7 @@ class Function(Construct):
             "Tests and bytecode are for Python 3.13; a newer runtime is a change to both.",
         )
 
-    def keep_lost_events(self, queue: sqs.Queue) -> None:
+    def send_failures_to(self, queue: sqs.Queue) -> None:
         """Put an event there that the function could not handle in any of Lambda's three tries."""
         allow(self.role, "KeepLostEvents", actions=["sqs:SendMessage"], on=[queue.queue_arn])
         self.function.configure_async_invoke(

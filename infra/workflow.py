@@ -12,12 +12,12 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from infra.document import render_document
 from infra.function import Function
 from infra.log import log_group
 from infra.permissions import acknowledge, allow
 from infra.settings import Settings
 
-DOCUMENT = Path(__file__).parents[1] / "statemachine" / "athena_query.asl.json"
 METRICS_NAMESPACE = "AthenaQueries"
 
 
@@ -104,12 +104,11 @@ class Workflow(Construct):
             state_machine_type=sfn.StateMachineType.STANDARD,
             comment="Runs one Athena query",
             # In the template and not beside it: `cdk diff` shows what changes, cfn-lint reads it.
-            definition_body=sfn.DefinitionBody.from_string(DOCUMENT.read_text()),
+            definition_body=sfn.DefinitionBody.from_string(render_document()),
             definition_substitutions={
                 "ExecutorArn": self.executor.function.function_arn,
                 "CheckerArn": self.checker.function.function_arn,
                 "PatienceSeconds": str(self._settings.patience_seconds),
-                "PollSeconds": str(self._settings.poll_seconds),
                 "BackOffSeconds": str(self._settings.back_off_seconds),
             },
             role=self._make_state_machine_role().without_policy_updates(),
@@ -177,7 +176,7 @@ class Workflow(Construct):
         ]
 
     def _make_rule(self, name: str, pattern: events.EventPattern, listener: Function) -> events.Rule:
-        listener.keep_lost_events(self.dead_letters)
+        listener.send_failures_to(self.dead_letters)
         target = targets.LambdaFunction(
             listener.function,
             dead_letter_queue=self.dead_letters,

@@ -18,10 +18,11 @@ from botocore.exceptions import BotoCoreError
 from rich.console import Console
 from rich.markup import escape
 
-from local import dashboard, demo, explain, stack
-from local.chaos import Chaos
-from local.follow import follow, result_rows
-from local.show import print_rows, print_run
+from local import demo, stack
+from local.emulator.faults import FaultSpec
+from ops import dashboard, explain
+from ops.display import print_rows, print_run
+from ops.execution import follow, result_rows
 
 _ROWS = 100
 _WIDTH_IN_FILES = 140
@@ -34,7 +35,7 @@ def main(words: list[str] | None = None) -> int:
         console.width = _WIDTH_IN_FILES
     try:
         code: int = arguments.run(arguments, console)
-    except stack.NotPossible as reason:
+    except stack.StackError as reason:
         print(f"local: {reason}", file=sys.stderr)
         return reason.code
     except KeyboardInterrupt:
@@ -108,7 +109,7 @@ def _execution_arn(text: str) -> str:
 
 def _chaos(text: str) -> str:
     try:
-        Chaos.parse(text)
+        FaultSpec.parse(text)
     except ValueError as fault:
         raise argparse.ArgumentTypeError(str(fault)) from None
     return text
@@ -171,7 +172,7 @@ def _explain(arguments: argparse.Namespace, console: Console) -> int:
     try:
         facts = explain.gather(arn, session.client)
     except (explain.Unexplained, BotoCoreError) as reason:
-        raise stack.NotPossible(str(reason), 3) from None
+        raise stack.StackError(str(reason), 3) from None
     for label, text in explain.lines(facts, datetime.now(UTC)):
         console.print(f"{label:<12} {escape(text)}", soft_wrap=True, highlight=False)
     return 0
@@ -194,7 +195,7 @@ def _draw(found: stack.Stack, png: Path | None, *, page: Path | None = None, hou
         try:
             dashboard.picture(document, png)
         except dashboard.NoBrowser as reason:
-            raise stack.NotPossible(str(reason), 2) from None
+            raise stack.StackError(str(reason), 2) from None
 
 
 def _demo(arguments: argparse.Namespace, console: Console) -> int:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from local.follow import Run, follow, result_rows
-from local.show import print_rows, print_run
+from ops.display import print_rows, print_run
+from ops.execution import Run, follow, result_rows
 
 if TYPE_CHECKING:
     from mypy_boto3_athena import AthenaClient

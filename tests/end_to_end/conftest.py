@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import pytest
 
 from local import stack as local_stack
-from local.follow import Run, follow
 from local.stack import HOME, Stack
+from ops.execution import Run, follow
 
 
 @pytest.fixture(scope="session")
@@ -93,11 +93,11 @@ class Aws:
     def ended(self, execution_arn: str, eventually: "Eventually") -> dict[str, Any]:
         """DescribeExecution's answer once the execution has ended."""
 
-        def look() -> dict[str, Any] | None:
+        def described() -> dict[str, Any] | None:
             told: dict[str, Any] = self.client("stepfunctions").describe_execution(executionArn=execution_arn)
             return told if told["status"] != "RUNNING" else None
 
-        told: dict[str, Any] = eventually(look)
+        told: dict[str, Any] = eventually(described)
         return told
 
     def log_lines(self) -> list[str]:

@@ -156,7 +156,7 @@ def test_a_query_that_somebody_stops_is_cancelled(aws: Aws, eventually: Eventual
 def test_a_throttled_start_is_retried_within_the_same_attempt(aws: Aws, throttle: str) -> None:
     # botocore tries three times; then the state machine backs off.
     for _ in range(4):
-        aws.stack.order_of_athena(throttle)
+        aws.stack.inject_athena_error(throttle)
 
     run = aws.run({"QueryString": "SELECT 1", "MaxAttempts": 1})
 
@@ -166,7 +166,7 @@ def test_a_throttled_start_is_retried_within_the_same_attempt(aws: Aws, throttle
 
 
 def test_a_transient_failure_is_run_again_after_a_visible_back_off(aws: Aws) -> None:
-    aws.stack.order_of_athena("TRANSIENT")
+    aws.stack.inject_athena_error("TRANSIENT")
 
     run = aws.run({"QueryString": "SELECT 1"})
 
@@ -177,7 +177,7 @@ def test_a_transient_failure_is_run_again_after_a_visible_back_off(aws: Aws) -> 
 
 def test_attempts_come_to_an_end(aws: Aws) -> None:
     for _ in range(3):
-        aws.stack.order_of_athena("TRANSIENT")
+        aws.stack.inject_athena_error("TRANSIENT")
 
     run = aws.run({"QueryString": "SELECT 1", "MaxAttempts": 3})
 
@@ -192,7 +192,7 @@ def test_attempts_come_to_an_end(aws: Aws) -> None:
 def test_a_write_is_run_again_only_if_the_caller_says_so(
     aws: Aws, table: str, fields: dict[str, Any], error: str | None
 ) -> None:
-    aws.stack.order_of_athena("TRANSIENT")
+    aws.stack.inject_athena_error("TRANSIENT")
 
     run = aws.run({"QueryString": f"CREATE TABLE scratch.{table} AS SELECT 1 AS one", **fields})
 

@@ -24,7 +24,7 @@ DEATHS = [
 @pytest.mark.parametrize(("function", "call", "when"), DEATHS)
 def test_a_function_killed_at_a_call_changes_nothing(aws: Aws, function: str, call: int, when: str) -> None:
     deaths = aws.stack.injected_faults().get("killed", 0)
-    aws.stack.order_kill(function, call, when)
+    aws.stack.inject_crash(function, call, when)
     queries = aws.query_ids()
 
     run = aws.run(COUNT)
@@ -44,7 +44,7 @@ def test_a_killed_canceller_still_leaves_nothing_running(
 ) -> None:
     arn = aws.start({"QueryString": aws.slow_query()})
     query_id = eventually(lambda: aws.running_queries(arn))[0]
-    aws.stack.order_kill("canceller", call, when)
+    aws.stack.inject_crash("canceller", call, when)
 
     aws.client("stepfunctions").stop_execution(executionArn=arn)
 

@@ -164,7 +164,7 @@ def test_a_redrive_starts_a_new_query(aws: Aws, eventually: Eventually) -> None:
 
 
 def test_a_second_stack_in_the_same_place_is_refused(aws: Aws, home: Path) -> None:
-    with pytest.raises(local_stack.NotPossible, match="a stack is up at") as refusal:
+    with pytest.raises(local_stack.StackError, match="a stack is up at") as refusal:
         local_stack.up(home=home)
 
     assert refusal.value.code == 2

@@ -11,7 +11,7 @@ import pytest
 
 from functions.metric_names import UNITS, Metric
 from local.__main__ import main
-from local.dashboard import BROWSERS
+from ops.dashboard import BROWSERS
 from tests.end_to_end.conftest import Aws, Eventually
 
 OURS = "AthenaQueries"
@@ -60,10 +60,10 @@ def test_a_mix_of_outcomes_emits_every_metric_that_the_dashboard_names(
     ):
         aws.run(document)
     for _ in range(4):
-        aws.stack.order_of_athena("TooManyRequestsException")
+        aws.stack.inject_athena_error("TooManyRequestsException")
     aws.run(COUNT)
     for _ in range(3):
-        aws.stack.order_of_athena("TRANSIENT")
+        aws.stack.inject_athena_error("TRANSIENT")
     aws.run({**COUNT, "MaxAttempts": 3})
     aws.stack.deliver_events("early")
     aws.run(COUNT)

@@ -16,7 +16,7 @@ import duckdb
 import pytest
 
 from local import stack as local_stack
-from local.data import columns_of, parquet_table
+from local.emulator.glue import columns_of, parquet_table
 from tests.end_to_end.conftest import Aws, share
 
 QUERIES = sorted((Path(__file__).parent / "tpch").glob("q*.sql"))

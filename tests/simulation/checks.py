@@ -1,7 +1,7 @@
 """The promises of the design, each checked by name against the history of a schedule.
 
 A check yields a sentence for each violation. Time limits are in seconds of virtual time and have three
-grades: under a calm sky what an undisturbed system does; where only events are disturbed the fallback's
+grades: under a calm level what an undisturbed system does; where only events are disturbed the fallback's
 intervals; and after the last fault of a storm, everything that may still be under way at that moment.
 """
 
@@ -98,7 +98,7 @@ def not_before_its_query(history: History) -> Iterator[str]:
 
 
 def ends_in_time(history: History) -> Iterator[str]:
-    intervals, sky = history.intervals, history.faults.weather.sky
+    intervals, level = history.intervals, history.faults.profile.level
     for execution, run, end in _ends(history):
         query = _query_of(history, end)
         since = None if query is None else _told_since(query, end)
@@ -106,9 +106,9 @@ def ends_in_time(history: History) -> Iterator[str]:
             continue
         # A redriven execution may find a query that had ended before.
         ready = max(since, run.began)
-        if sky == "calm":
+        if level == "calm":
             limit, why = ready + history.prompt, "its event came"
-        elif sky == "events":
+        elif level == "events":
             window = run.last_entry_tried + intervals.patience
             limit, why = max(window, ready + intervals.poll) + history.prompt, "its event was disturbed"
         else:
@@ -132,7 +132,7 @@ def deadline_is_kept(history: History) -> Iterator[str]:
             continue
         entered = subject.execution.entry_times[subject.entry - 1]
         limit = max(entered + timeout, query.submitted) + STOPPING_SECONDS + history.prompt + 1
-        if history.faults.weather.sky == "storm":
+        if history.faults.profile.level == "storm":
             limit = max(limit, history.faults.last) + TIME_LIMIT + LONGEST_RETRY
             limit += min(timeout, history.intervals.patience) + history.intervals.poll
         gone = subject.run.end is not None and subject.run.end.at < limit
@@ -195,7 +195,7 @@ def nothing_left_running(history: History) -> Iterator[str]:
         if end is None:
             continue
         limit = max(end.at, query.submitted) + history.prompt + STOPPING_SECONDS
-        if history.faults.weather.sky != "calm":
+        if history.faults.profile.level != "calm":
             limit = max(limit, history.faults.last) + sum(ASYNC_RETRIES) + TIME_LIMIT + STOPPING_SECONDS
         if query.history[-1][0] > limit or not query.ended:
             longer = query.history[-1][0] - end.at
@@ -210,7 +210,7 @@ def stops_only_its_own(history: History) -> Iterator[str]:
     for query in history.athena.queries.values():
         for invocation in _strangers_who_stopped(query):
             same = query.subject and query.request["QueryString"] in _statements(invocation.subject.execution)
-            if not (same and invocation.function == "canceller" and history.faults.weather.sky == "storm"):
+            if not (same and invocation.function == "canceller" and history.faults.profile.level == "storm"):
                 yield f"{invocation.name} stopped query {query.number}, which is not its run's"
 
 

@@ -1,4 +1,4 @@
-"""The weather of a schedule: which faults there are, how often, and until when."""
+"""The fault profile of a schedule: which faults there are, how often, and until when."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -33,30 +33,30 @@ EVENT_FAULTS = (
     "event of a stranger",
 )
 
-Sky = Literal["calm", "events", "storm"]
+FaultLevel = Literal["calm", "events", "storm"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weather:
+class FaultProfile:
     """`until` is in epoch seconds: faults cease, so that what must happen in the end can be judged.
 
-    Sky "calm" has no faults, "events" only those of events, "storm" any. Athena's own answers, aborts and
-    redrives come under every sky.
+    Level "calm" has no faults, "events" only those of events, "storm" any. Athena's own answers, aborts and
+    redrives come under every level.
     """
 
-    sky: Sky
+    level: FaultLevel
     kinds: frozenset[str]
     rate: float
     until: float
 
 
-def draw_weather(choices: Choices, clock: Clock) -> Weather:
+def draw_fault_profile(choices: Choices, clock: Clock) -> FaultProfile:
     """A few kinds of fault for each schedule, so that they meet in clusters and not as a drizzle of all."""
-    sky: Sky = choices.pick(("calm", "events", "storm", "storm", "storm", "storm"))
-    offered = {"calm": (), "events": EVENT_FAULTS, "storm": EVENT_FAULTS + INVOKE_FAULTS + CALL_FAULTS}[sky]
+    level: FaultLevel = choices.pick(("calm", "events", "storm", "storm", "storm", "storm"))
+    offered = {"calm": (), "events": EVENT_FAULTS, "storm": EVENT_FAULTS + INVOKE_FAULTS + CALL_FAULTS}[level]
     likely = choices.pick((0.2, 0.5))
-    return Weather(
-        sky=sky,
+    return FaultProfile(
+        level=level,
         kinds=frozenset(kind for kind in offered if choices.chance(likely)),
         rate=choices.pick((0.05, 0.15, 0.4)),
         until=clock.now + choices.pick((5.0, 60.0, 400.0)),
@@ -66,28 +66,28 @@ def draw_weather(choices: Choices, clock: Clock) -> Weather:
 class Faults:
     """Injects faults, counts them, and remembers when the last one was felt (epoch seconds)."""
 
-    def __init__(self, weather: Weather, choices: Choices, clock: Clock) -> None:
-        self.weather = weather
+    def __init__(self, profile: FaultProfile, choices: Choices, clock: Clock) -> None:
+        self.profile = profile
         self.injected: Counter[str] = Counter()
         self.last = clock.now
         self._choices = choices
         self._clock = clock
-        self._call_kinds = [kind for kind in CALL_FAULTS if kind in weather.kinds]
+        self._call_kinds = [kind for kind in CALL_FAULTS if kind in profile.kinds]
 
     def happens(self, kind: str) -> bool:
         """Decide whether a fault of this kind happens now."""
-        if kind not in self.weather.kinds or self._clock.now >= self.weather.until:
+        if kind not in self.profile.kinds or self._clock.now >= self.profile.until:
             return False
-        if not self._choices.chance(self.weather.rate):
+        if not self._choices.chance(self.profile.rate):
             return False
         self.felt(kind)
         return True
 
     def of_call(self) -> str | None:
         """The fault that befalls an AWS call made now, if any."""
-        if not self._call_kinds or self._clock.now >= self.weather.until:
+        if not self._call_kinds or self._clock.now >= self.profile.until:
             return None
-        if not self._choices.chance(self.weather.rate):
+        if not self._choices.chance(self.profile.rate):
             return None
         kind = self._choices.pick(self._call_kinds)
         self.felt(kind)

@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 import functions.settle as settling
-from functions import callbacks, canceller, checker, errors, executor, queries, verdict
+from functions import callbacks, canceller, checker, errors, executor, outcome, queries
 from functions.observability import logger
 from functions.queries import Query
 from functions.task_table import Entry, ExecutionItem, QueryItem, TaskTable
@@ -61,7 +61,7 @@ def _executor_ignores_noted_state(patches: ExitStack) -> None:
 
 def _event_is_believed(patches: ExitStack) -> None:
     def believe(runtime: Any, item: QueryItem, by: Any) -> None:
-        athena = _Believer(runtime.athena, item.noted_state)
+        athena = _Believer(runtime.athena, item.recorded_state)
         settling.settle(replace(runtime, athena=athena), item, by)
 
     patches.enter_context(patch.object(checker, "settle", believe))
@@ -93,12 +93,12 @@ def _success_before_the_state_is_read(patches: ExitStack) -> None:
 
 
 def _old_token_is_kept(patches: ExitStack) -> None:
-    offer = TaskTable.offer_token
+    offer = TaskTable.store_token
 
     def keep(table: TaskTable, query_id: str, task_token: str, terms: Any, now: float) -> QueryItem:
         return offer(table, query_id, table.find_query(query_id).task_token or task_token, terms, now)
 
-    patches.enter_context(patch.object(TaskTable, "offer_token", keep))
+    patches.enter_context(patch.object(TaskTable, "store_token", keep))
 
 
 def _spent_token_is_an_error(patches: ExitStack) -> None:
@@ -167,7 +167,7 @@ def _canceller_leaves_no_mark(patches: ExitStack) -> None:
     def find(table: TaskTable, execution_id: str, _redrive_count: int, _now: float) -> ExecutionItem:
         return replace(table.find_execution(execution_id), announced=())
 
-    patches.enter_context(patch.object(TaskTable, "mark_gone", find))
+    patches.enter_context(patch.object(TaskTable, "mark_ended", find))
 
 
 def _executor_overlooks_the_mark(patches: ExitStack) -> None:
@@ -185,13 +185,13 @@ def _canceller_does_not_wait(patches: ExitStack) -> None:
 
 def _canceller_ignores_redrives(patches: ExitStack) -> None:
     """A late event of an execution's first end also stops what its redrive runs."""
-    mark_gone = TaskTable.mark_gone
+    mark_ended = TaskTable.mark_ended
 
     def all_old(table: TaskTable, *arguments: Any) -> ExecutionItem:
-        item = mark_gone(table, *arguments)
+        item = mark_ended(table, *arguments)
         return replace(item, started=tuple(replace(each, redrive_count=0) for each in item.started))
 
-    patches.enter_context(patch.object(TaskTable, "mark_gone", all_old))
+    patches.enter_context(patch.object(TaskTable, "mark_ended", all_old))
 
 
 def _no_deadline(patches: ExitStack) -> None:
@@ -199,19 +199,19 @@ def _no_deadline(patches: ExitStack) -> None:
 
 
 def _deadline_is_not_noted(patches: ExitStack) -> None:
-    patches.enter_context(patch.object(TaskTable, "note_deadline", lambda *_arguments: None))
+    patches.enter_context(patch.object(TaskTable, "record_deadline", lambda *_arguments: None))
 
 
 def _every_late_end_is_a_deadline(patches: ExitStack) -> None:
     """As the executor was before the simulation: it noted the deadline of a query that had ended before."""
-    offer = TaskTable.offer_token
+    offer = TaskTable.store_token
 
     def note_first(table: TaskTable, query_id: str, task_token: str, terms: Any, now: float) -> QueryItem:
         if terms.deadline is not None and now >= terms.deadline:
-            table.note_deadline(query_id, now)
+            table.record_deadline(query_id, now)
         return offer(table, query_id, task_token, terms, now)
 
-    patches.enter_context(patch.object(TaskTable, "offer_token", note_first))
+    patches.enter_context(patch.object(TaskTable, "store_token", note_first))
 
 
 # Re-runs and the contract.
@@ -219,28 +219,28 @@ def _every_late_end_is_a_deadline(patches: ExitStack) -> None:
 
 def _writes_are_repeated(patches: ExitStack) -> None:
     def generous(query: Query, terms: Any, **options: Any) -> errors.AthenaQueryError:
-        return verdict.error_of(query, replace(terms, idempotent=True), **options)
+        return outcome.error_of(query, replace(terms, idempotent=True), **options)
 
     patches.enter_context(patch.object(settling, "error_of", generous))
 
 
 def _attempts_have_no_end(patches: ExitStack) -> None:
     def generous(query: Query, terms: Any, **options: Any) -> errors.AthenaQueryError:
-        return verdict.error_of(query, replace(terms, max_attempts=99), **options)
+        return outcome.error_of(query, replace(terms, max_attempts=99), **options)
 
     patches.enter_context(patch.object(settling, "error_of", generous))
 
 
 def _user_errors_are_repeated(patches: ExitStack) -> None:
     def generous(query: Query, terms: Any, **options: Any) -> errors.AthenaQueryError:
-        return verdict.error_of(replace(query, transient=True), terms, **options)
+        return outcome.error_of(replace(query, transient=True), terms, **options)
 
     patches.enter_context(patch.object(settling, "error_of", generous))
 
 
 def _output_lacks_attempts(patches: ExitStack) -> None:
     def short(*arguments: Any, **options: Any) -> dict[str, Any]:
-        output = verdict.output_of(*arguments, **options)
+        output = outcome.output_of(*arguments, **options)
         del output["Attempts"]
         return output
 
@@ -248,19 +248,19 @@ def _output_lacks_attempts(patches: ExitStack) -> None:
 
 
 def _token_is_logged(patches: ExitStack) -> None:
-    offer = TaskTable.offer_token
+    offer = TaskTable.store_token
 
     def tell(table: TaskTable, query_id: str, task_token: str, terms: Any, now: float) -> QueryItem:
         logger.info("offering", token=task_token)
         return offer(table, query_id, task_token, terms, now)
 
-    patches.enter_context(patch.object(TaskTable, "offer_token", tell))
+    patches.enter_context(patch.object(TaskTable, "store_token", tell))
 
 
 def _reason_is_logged(patches: ExitStack) -> None:
     def tell(query: Query, terms: Any, **options: Any) -> errors.AthenaQueryError:
         logger.info("failed", reason=query.reason)
-        return verdict.error_of(query, terms, **options)
+        return outcome.error_of(query, terms, **options)
 
     patches.enter_context(patch.object(settling, "error_of", tell))
 
@@ -478,7 +478,7 @@ MUTANTS = {
     "the reason is logged": Mutant(
         about="which quotes the SQL", caught_by="logs_keep_secrets", patch=_reason_is_logged
     ),
-    "a fault is not framed": Mutant(
+    "a fault is not lambda_handler": Mutant(
         about="its text quotes the token", caught_by="logs_keep_secrets", patch=_fault_is_not_framed
     ),
 }

@@ -6,21 +6,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import patch
 
 from functions import canceller, checker, executor
-from functions.observability import framed, logger, metrics
+from functions.observability import lambda_handler, logger, metrics
 from functions.runtime import Runtime
 from functions.settings import Settings
 from functions.task_table import TaskTable
+from infra.document import render_document
 from tests.simulation.athena import Athena, End, Plan, Query
 from tests.simulation.choices import Choices
 from tests.simulation.clock import BEGINNING, Clock, RanTooLong
 from tests.simulation.dynamodb import DynamoDb
 from tests.simulation.events import RULES, EventBus, Rules
-from tests.simulation.faults import Faults, draw_weather
+from tests.simulation.faults import Faults, draw_fault_profile
 from tests.simulation.interpreter import Execution, Quirks, Run, StateMachine, read_document
 from tests.simulation.lambdas import Lambdas, Outcome
 from tests.simulation.stepfunctions import StepFunctions
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_stepfunctions import SFNClient
 
-DOCUMENT = Path(__file__).parents[2] / "statemachine" / "athena_query.asl.json"
 
 # In every statement, and nowhere else: where it turns up in a log line, SQL has leaked.
 SECRET = "secret-literal"
@@ -85,11 +84,11 @@ class History:
 
     def text(self) -> str:
         """The timeline, one line for each thing that happened, in seconds from the beginning."""
-        intervals, weather = self.intervals, self.faults.weather
+        intervals, profile = self.intervals, self.faults.profile
         head = [
             f"{intervals}",
-            f"sky {weather.sky}, rate {weather.rate}, until {weather.until - BEGINNING:.0f} s: "
-            + (", ".join(sorted(weather.kinds)) or "no faults"),
+            f"level {profile.level}, rate {profile.rate}, until {profile.until - BEGINNING:.0f} s: "
+            + (", ".join(sorted(profile.kinds)) or "no faults"),
             *(f"{execution.arn} {json.dumps(execution.input)}" for execution in self.machine.executions),
         ]
         lines = [f"{time - BEGINNING:10.3f}  {who:<14} {what}" for time, who, what in self.timeline]
@@ -128,7 +127,7 @@ class _World:
         self._patience = choices.pick((20, 60, 300))
         intervals = Intervals(patience=self._patience, poll=choices.pick((30, 5)), back_off=10)
         self._intervals = intervals
-        self.faults = Faults(draw_weather(choices, clock), choices, clock)
+        self.faults = Faults(draw_fault_profile(choices, clock), choices, clock)
         # In some worlds events often come before the token that they are for, or find an executor at work.
         slow_executor = choices.chance(0.2)
         self.lambdas = Lambdas(
@@ -206,9 +205,9 @@ class _World:
             now=self.lambdas.now,
         )
         return {
-            "executor": framed(lambda event: executor.run(event, runtime)),
-            "checker": framed(lambda event: checker.run(event, runtime)),
-            "canceller": framed(lambda event: canceller.run(event, runtime)),
+            "executor": lambda_handler(lambda event: executor.run(event, runtime)),
+            "checker": lambda_handler(lambda event: checker.run(event, runtime)),
+            "canceller": lambda_handler(lambda event: canceller.run(event, runtime)),
         }
 
     # Executions: what callers and operators do.
@@ -406,12 +405,11 @@ def _document(intervals: Intervals, edit: Callable[[Any], None] | None) -> Any:
 @cache
 def _read_document(intervals: Intervals) -> Any:
     return read_document(
-        DOCUMENT.read_text(),
+        render_document(),
         {
             "ExecutorArn": "executor",
             "CheckerArn": "checker",
             "PatienceSeconds": intervals.patience,
-            "PollSeconds": intervals.poll,
             "BackOffSeconds": intervals.back_off,
         },
     )

@@ -23,12 +23,12 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda
 from moto.stepfunctions.parser.asl.jsonata import jsonata as moto_jsonata
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
+from infra.document import render_document
 from tests.simulation.interpreter import read_document
-from tests.simulation.world import DOCUMENT
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 FUNCTIONS = {name: f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}" for name in ("executor", "checker")}
-SECONDS = {"PatienceSeconds": 2, "PollSeconds": 1, "BackOffSeconds": 1}
+SECONDS = {"PatienceSeconds": 2, "BackOffSeconds": 1}
 
 Double = Callable[["Engine", dict[str, Any]], Any]
 
@@ -106,7 +106,7 @@ def _evaluate(expression: str) -> Any:
 @contextmanager
 def engine(**doubles: Double) -> Iterator[Engine]:
     substitutions = {"ExecutorArn": FUNCTIONS["executor"], "CheckerArn": FUNCTIONS["checker"], **SECONDS}
-    document = read_document(DOCUMENT.read_text(), substitutions)
+    document = read_document(render_document(), substitutions)
     with (
         mock_aws(config={"stepfunctions": {"execute_state_machine": True}}),
         patch.object(moto_jsonata, "_eval_jsonata", _evaluate),

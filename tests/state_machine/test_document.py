@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from infra.document import render_document
 from tests.simulation.interpreter import INVOKE, INVOKE_AND_WAIT, UnknownField, check_fields, read_document
-from tests.simulation.world import DOCUMENT
 
-TEXT = DOCUMENT.read_text()
+TEXT = render_document()
 MACHINE: Any = json.loads(re.sub(r"(?<!\")\$\{\w+\}(?!\")", "1", TEXT))
 STATES: dict[str, Any] = MACHINE["States"]
 TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
@@ -19,7 +19,6 @@ SUBSTITUTIONS = {
     "ExecutorArn": "executor",
     "CheckerArn": "checker",
     "PatienceSeconds": 300,
-    "PollSeconds": 30,
     "BackOffSeconds": 10,
 }
 

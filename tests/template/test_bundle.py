@@ -17,7 +17,7 @@ LOCK = (ROOT / "functions" / "requirements.lock").read_text()
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project with the shape of ours that needs no package."""
-    for name in ("functions/a.py", "statemachine/input.schema.json", "statemachine/x.asl.json"):
+    for name in ("functions/a.py", "statemachine/input.schema.json", "statemachine/x.asl.yaml"):
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
         file.write_text("1\n")
@@ -43,9 +43,9 @@ def test_a_changed_input_is_built_anew(project: Path, name: str) -> None:
 
 def test_a_changed_document_leaves_the_functions_as_they_are(project: Path) -> None:
     first = bundle(project)
-    (project / "statemachine" / "x.asl.json").write_text("2\n")
+    (project / "statemachine" / "x.asl.yaml").write_text("2\n")
     assert bundle(project) == first
-    assert not (first / "statemachine" / "x.asl.json").exists()
+    assert not (first / "statemachine" / "x.asl.yaml").exists()
 
 
 def test_a_failed_build_says_so_in_one_line_and_leaves_nothing(project: Path) -> None:

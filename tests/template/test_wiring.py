@@ -9,6 +9,7 @@ import pytest
 
 from functions import canceller
 from functions.settings import Settings as FunctionSettings
+from infra.document import render_document
 from tests.template.conftest import ROOT, Synthesize
 from tests.template.reading import Json, Template, text
 
@@ -153,17 +154,17 @@ def test_the_settings_reach_the_functions_and_the_document(synthesize: Synthesiz
     }
     _, machine = template.one("AWS::StepFunctions::StateMachine")
     values = machine["DefinitionSubstitutions"]
-    assert (values["PatienceSeconds"], values["PollSeconds"], values["BackOffSeconds"]) == ("7", "3", "4")
+    assert (values["PatienceSeconds"], values["BackOffSeconds"]) == ("7", "4")
     _, work_group = template.one("AWS::Athena::WorkGroup")
     assert work_group["WorkGroupConfiguration"]["BytesScannedCutoffPerQuery"] == 10_000_000
 
 
 def test_the_document_is_deployed_as_it_is_with_every_substitution_filled(template: Template) -> None:
     _, machine = template.one("AWS::StepFunctions::StateMachine")
-    document = (ROOT / "statemachine" / "athena_query.asl.json").read_text()
+    document = render_document()
     assert json.loads(machine["DefinitionString"]) == json.loads(document)
     wanted = set(re.findall(r"\$\{(\w+)\}", document))
-    assert wanted <= set(machine["DefinitionSubstitutions"])
+    assert wanted == set(machine["DefinitionSubstitutions"])
     for name, function in (("ExecutorArn", "executor"), ("CheckerArn", "checker")):
         assert text(machine["DefinitionSubstitutions"][name]) == f"<{template.function(function)[0]}.Arn>"
 

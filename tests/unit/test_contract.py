@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from functions import errors
 from functions.contract import read_input
+from functions.outcome import console_url, estimated_cost_usd
 from functions.queries import Query
-from functions.settings import SettingMissing, Settings
-from functions.verdict import console_url, estimated_cost_usd
+from functions.settings import InvalidSetting, Settings
 from tests.contract import check_cause
 from tests.unit.conftest import SETTINGS
 
@@ -154,5 +154,5 @@ def test_the_console_link_is_of_the_regions_partition(region: str, host: str) ->
 
 
 def test_a_missing_setting_is_named() -> None:
-    with pytest.raises(SettingMissing, match="TASK_TABLE is not set"):
+    with pytest.raises(InvalidSetting, match="TASK_TABLE is not set"):
         Settings.from_environment({})

@@ -5,18 +5,18 @@ import re
 
 import pytest
 
-from docs.generate import CONTRACT, render
 from functions.contract import read_input
 from functions.errors import AthenaQueryError
 from tests.contract import check_cause, check_output
 from tests.unit.conftest import SETTINGS
+from tools.generate_docs import CONTRACT, render
 
 TEXT = CONTRACT.read_text()
 EXAMPLES = re.findall(r"```json ([\w.]+)\n(.*?)```", TEXT, re.DOTALL)
 
 
 def test_its_tables_are_those_of_the_schemas() -> None:
-    assert render(TEXT) == TEXT, "run `python -m docs.generate`"
+    assert render(TEXT) == TEXT, "run `python -m tools.generate_docs`"
 
 
 def test_each_kind_of_document_has_an_example() -> None:

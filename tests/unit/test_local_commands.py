@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from local.__main__ import main
-from local.chaos import Chaos
-from local.stack import NotPossible, up
+from local.emulator.faults import FaultSpec
+from local.stack import StackError, up
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_port_in_use_is_named_and_nothing_is_left(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
 
-        with pytest.raises(NotPossible, match=f"port {port} cannot be used") as refusal:
+        with pytest.raises(StackError, match=f"port {port} cannot be used") as refusal:
             up(port=port, home=tmp_path / "home")
 
     assert refusal.value.code == 2
@@ -56,6 +56,6 @@ def test_a_port_in_use_is_named_and_nothing_is_left(tmp_path: Path) -> None:
 
 
 def test_chaos_is_read_as_it_is_written() -> None:
-    assert Chaos.parse("drop=0.3,duplicate=0.2,delay=0-2s,early=.2,crash=0.1,seed=7") == Chaos(
+    assert FaultSpec.parse("drop=0.3,duplicate=0.2,delay=0-2s,early=.2,crash=0.1,seed=7") == FaultSpec(
         drop=0.3, duplicate=0.2, delay=(0, 2), early=0.2, crash=0.1, seed=7
     )

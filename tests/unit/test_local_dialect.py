@@ -3,7 +3,7 @@
 import duckdb
 import pytest
 
-from local import dialect
+from local.emulator.athena import dialect
 
 
 @pytest.mark.parametrize(

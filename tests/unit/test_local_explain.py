@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local.explain import Facts, conclude
+from ops.explain import Facts, conclude
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -35,7 +35,7 @@ def facts(**changes: Any) -> Facts:
         ),
         (facts(athena_state="FAILED", state="Wait"), "looks for itself by 03:03:35"),
         (
-            facts(athena_state="SUCCEEDED", noted_state="SUCCEEDED"),
+            facts(athena_state="SUCCEEDED", recorded_state="SUCCEEDED"),
             "the event was noted, but the task was not told",
         ),
         (facts(query_id=None), "No query is registered yet"),

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 
 from functions import checker, executor
 from functions.errors import ServiceFault
-from functions.observability import framed, logger, metrics
+from functions.observability import lambda_handler, logger, metrics
 from tests.unit.calls import (
     FORGET,
     QUERY,
@@ -53,7 +53,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     ],
 )
 def test_a_fault_of_aws_leaves_without_what_was_sent(error: Exception, log: io.StringIO) -> None:
-    @framed
+    @lambda_handler
     def handler(_event: dict[str, Any]) -> None:
         raise error
 
@@ -68,7 +68,7 @@ def test_a_fault_of_aws_leaves_without_what_was_sent(error: Exception, log: io.S
 
 
 def test_metrics_are_written_even_if_the_handler_raises(capsys: pytest.CaptureFixture[str]) -> None:
-    @framed
+    @lambda_handler
     def handler(_event: dict[str, Any]) -> None:
         metrics.add_metric("OrphansStopped", "Count", 1)
         raise ValueError("a bug")
@@ -101,9 +101,9 @@ def test_neither_sql_nor_parameters_nor_tokens_nor_reasons_are_logged(
     sent = aws.expect_callback("SendTaskFailure", TOKEN)
     aws.expect("UpdateItem", FORGET)
 
-    framed(lambda event: executor.run(event, aws.runtime))(task(document), Context())
-    framed(lambda event: checker.run(event, aws.runtime))(query_event("FAILED"), Context())
-    framed(lambda event: executor.run(event, aws.runtime))(_bad_input(aws), Context())
+    lambda_handler(lambda event: executor.run(event, aws.runtime))(task(document), Context())
+    lambda_handler(lambda event: checker.run(event, aws.runtime))(query_event("FAILED"), Context())
+    lambda_handler(lambda event: executor.run(event, aws.runtime))(_bad_input(aws), Context())
 
     written = log.getvalue() + "".join(capsys.readouterr())
     assert "settled" in written

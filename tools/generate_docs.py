@@ -1,4 +1,4 @@
-"""Writes the tables of docs/contract.md from the schemas: `python -m docs.generate`."""
+"""Writes the tables of docs/contract.md from the schemas: `python -m tools.generate_docs`."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from functions import errors
-from functions.verdict import console_url
+from functions.outcome import console_url
 
 ROOT = Path(__file__).parent.parent
 CONTRACT = ROOT / "docs" / "contract.md"

@@ -23,7 +23,7 @@ _LAST_CALL = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chaos:
+class FaultSpec:
     """Shares from 0 to 1: of events that are lost, repeated, early; of invocations that are killed.
 
     `delay` is the range of seconds that an event may be late.
@@ -37,7 +37,7 @@ class Chaos:
     seed: int = 0
 
     @classmethod
-    def parse(cls, text: str) -> "Chaos":
+    def parse(cls, text: str) -> "FaultSpec":
         """Raise ValueError that says what is wrong and what is allowed."""
         given: dict[str, Any] = {}
         for part in filter(None, text.split(",")):
@@ -69,19 +69,19 @@ class Faults:
     error code of StartQueryExecution, or TRANSIENT: a query fails as if Athena had run out of resources.
     """
 
-    chaos: Chaos | None = None
+    chaos: FaultSpec | None = None
     kills: dict[str, deque[Kill]] = field(default_factory=dict)
     athena: deque[str] = field(default_factory=deque)
     injected: Counter[str] = field(default_factory=Counter)
     _random: random.Random = field(default_factory=random.Random)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def begin(self, chaos: Chaos) -> None:
+    def begin(self, chaos: FaultSpec) -> None:
         self.chaos = chaos
         self._random.seed(chaos.seed)
 
     def happens(self, kind: str) -> bool:
-        """Whether a fault of this kind, one of the shares of Chaos, happens now."""
+        """Whether a fault of this kind, one of the shares of FaultSpec, happens now."""
         with self._lock:
             if self.chaos is None or self._random.random() >= getattr(self.chaos, kind):
                 return False
@@ -93,10 +93,10 @@ class Faults:
         with self._lock:
             return self._random.uniform(*self.chaos.delay) if self.chaos else 0
 
-    def order_kill(self, function: str, call: int, when: When) -> None:
+    def inject_crash(self, function: str, call: int, when: When) -> None:
         self.kills.setdefault(function, deque()).append(Kill(call=call, when=when))
 
-    def order_of_athena(self, what: str) -> None:
+    def inject_athena_error(self, what: str) -> None:
         if what not in {*REFUSALS, TRANSIENT}:
             raise ValueError(
                 f"{what!r} is nothing that Athena does; it must be one of {REFUSALS}, {TRANSIENT}"

@@ -19,8 +19,8 @@ import duckdb
 from ministack.services import athena, glue, s3
 from sqlglot import exp
 
-from local import dialect
-from local.data import parquet_table
+from local.emulator.athena import dialect
+from local.emulator.glue import parquet_table
 
 # Athena's ErrorType (Athena user guide, "Athena error catalog") of what DuckDB may say.
 _SYNTAX, _DATA, _DDL, _USER = 1006, 1001, 1003, 1000

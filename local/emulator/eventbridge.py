@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from ministack.services import eventbridge
 
-from local.chaos import faults
+from local.emulator.faults import faults
 
 Mode = Literal["normal", "off", "twice", "early", "held"]
 MODES: tuple[str, ...] = get_args(Mode)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ministack.services import eventbridge, lambda_svc
 
-from local import events
+from local.emulator import eventbridge as event_delivery
 
 _ministack_execute_function = lambda_svc._execute_function
 _ministack_emit_metrics = lambda_svc._emit_lambda_metrics
@@ -29,7 +29,7 @@ def _execute_function(func: dict[str, Any], event: Any) -> dict[str, Any]:
     if not result.get("throttle"):
         name = (func.get("config") or func)["FunctionName"]
         _ministack_emit_metrics(name, duration_ms=0, error=bool(result.get("error")), throttle=False)
-    events.delivery.note_handled(event)
+    event_delivery.delivery.note_handled(event)
     return result
 
 

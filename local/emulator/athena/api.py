@@ -15,8 +15,9 @@ import duckdb
 from ministack.core.responses import error_response_json, get_account_id, get_region, json_response
 from ministack.services import athena
 
-from local import dialect, engine, events
-from local.chaos import REFUSALS, TRANSIENT, faults
+from local.emulator import eventbridge
+from local.emulator.athena import dialect, engine
+from local.emulator.faults import REFUSALS, TRANSIENT, faults
 
 _QUERY_CHARACTERS = 262_144
 _TERMINAL = {"SUCCEEDED", "FAILED", "CANCELLED"}
@@ -69,10 +70,10 @@ async def _start(data: dict[str, Any]) -> Any:
     task = asyncio.get_running_loop().create_task(_run(execution, job))
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
-    if events.delivery.early():
+    if eventbridge.delivery.early():
         # The answer is late, so the event is early.
         await task
-        await asyncio.to_thread(events.delivery.wait_until_handled, query_id)
+        await asyncio.to_thread(eventbridge.delivery.wait_until_handled, query_id)
     return json_response({"QueryExecutionId": query_id})
 
 
@@ -305,4 +306,4 @@ def _tell(execution: dict[str, Any], previous: str | None) -> None:
             "errorMessage": error["ErrorMessage"],
             "retryable": error["Retryable"],
         }
-    events.delivery.publish(detail)
+    eventbridge.delivery.publish(detail)

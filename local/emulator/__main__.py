@@ -1,6 +1,6 @@
 """The process that plays AWS: MiniStack with the gaps closed that matter here, and faults on demand.
 
-`python -m local.host --port N --home DIR` serves on 127.0.0.1 until it is told to stop.
+`python -m local.emulator --port N --home DIR` serves on 127.0.0.1 until it is told to stop.
 """
 
 import argparse
@@ -17,10 +17,10 @@ _LAMBDA_RETRY_SECONDS = "1"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m local.host", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m local.emulator", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--home", type=Path, required=True, help="folder for data and temporary files")
-    parser.add_argument("--chaos", help="faults to inject: see local/chaos.py")
+    parser.add_argument("--chaos", help="faults to inject: see local/emulator/faults.py")
     arguments = parser.parse_args()
     scratch = arguments.home / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -47,31 +47,33 @@ async def _serve(port: int, faults_on_purpose: str | None) -> None:
     from hypercorn.config import Config
     from ministack.app import app as ministack
 
-    from local import athena, chaos, events, kills, lambdas, metrics, permissions, stepfunctions, templates
+    from local.emulator import cloudformation, cloudwatch, crashes, eventbridge, iam, lambda_, stepfunctions
+    from local.emulator.athena import api as athena
+    from local.emulator.faults import FaultSpec, faults
 
-    for extension in (athena, kills, lambdas, metrics, permissions, stepfunctions, templates):
+    for extension in (athena, cloudformation, cloudwatch, crashes, iam, lambda_, stepfunctions):
         extension.install()
     if faults_on_purpose:
-        chaos.faults.begin(chaos.Chaos.parse(faults_on_purpose))
+        faults.begin(FaultSpec.parse(faults_on_purpose))
 
     orders: dict[str, Callable[..., None]] = {
-        "/_local/events": events.delivery.switch,
-        "/_local/athena": chaos.faults.order_of_athena,
-        "/_local/kills": chaos.faults.order_kill,
-        "/_local/metrics": metrics.let_time_pass,
+        "/_local/events": eventbridge.delivery.switch,
+        "/_local/athena": faults.inject_athena_error,
+        "/_local/kills": faults.inject_crash,
+        "/_local/metrics": cloudwatch.let_time_pass,
     }
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         path = scope["path"] if scope["type"] == "http" else ""
         if path == "/_local/host":
-            await _answer(send, 200, {"pid": os.getpid(), "injected": dict(chaos.faults.injected)})
+            await _answer(send, 200, {"pid": os.getpid(), "injected": dict(faults.injected)})
         elif path in orders:
             await _obey(send, orders[path], await _body(receive))
-        elif path and (death := kills.due(_user_agent(scope))):
+        elif path and (death := crashes.due(_user_agent(scope))):
             when, worker = death
             if when == "after":
                 await ministack(scope, receive, _nowhere)
-            kills.kill(worker)
+            crashes.kill(worker)
         else:
             await ministack(scope, receive, send)
 

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from local.follow import Run
+from ops.execution import Run
 
 
 def print_run(console: Console, run: Run) -> None:

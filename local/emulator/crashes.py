@@ -6,7 +6,7 @@ from typing import Any
 
 from ministack.core import lambda_runtime
 
-from local.chaos import Kill, When, faults
+from local.emulator.faults import Kill, When, faults
 
 # Worker processes by the name that their AWS clients give in the User-Agent.
 _invocations: dict[str, "Invocation"] = {}

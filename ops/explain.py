@@ -31,7 +31,7 @@ class Facts:
     athena_state: str | None = None
     athena_ended: datetime | None = None
     token_stored: bool = False
-    noted_state: str | None = None
+    recorded_state: str | None = None
 
 
 def gather(execution_arn: str, client: Callable[[str], Any]) -> Facts:
@@ -71,7 +71,7 @@ def gather(execution_arn: str, client: Callable[[str], Any]) -> Facts:
         athena_state=status["State"],
         athena_ended=status.get("CompletionDateTime"),
         token_stored="TaskToken" in item,
-        noted_state=item.get("State", {}).get("S"),
+        recorded_state=item.get("State", {}).get("S"),
     )
 
 
@@ -107,7 +107,7 @@ def conclude(facts: Facts, now: datetime) -> str:
     window = facts.patience_seconds if facts.state == "Start query" else facts.poll_seconds
     look = (facts.since or now) + timedelta(seconds=window)
     heard = (
-        "the event was noted, but the task was not told" if facts.noted_state else "its event has not come"
+        "the event was noted, but the task was not told" if facts.recorded_state else "its event has not come"
     )
     return (
         f"The query has ended as {facts.athena_state} and {heard}; "
@@ -130,6 +130,6 @@ def lines(facts: Facts, now: datetime) -> list[tuple[str, str]]:
         told += [
             ("query ended", ended),
             ("task token", "stored" if facts.token_stored else "not stored: none waits, or it is spent"),
-            ("event", f"noted: {facts.noted_state}" if facts.noted_state else "none noted"),
+            ("event", f"noted: {facts.recorded_state}" if facts.recorded_state else "none noted"),
         ]
     return [*told, ("so", conclude(facts, now))]

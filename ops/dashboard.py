@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from local.follow import states_entered
+from ops.execution import states_entered
 
 # Periods that CloudWatch takes, in seconds (GetMetricData API reference); points for a graph.
 _PERIODS = (1, 5, 10, 30, 60, 300, 900, 3600)

@@ -7,7 +7,7 @@ from ministack import app
 from ministack.core import iam_actions
 from ministack.services import athena
 
-from local import stepfunctions
+from local.emulator import stepfunctions
 
 _ministack_resource = iam_actions.extract_resource_arn
 _ministack_pin_origin = app.pin_request_origin

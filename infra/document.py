@@ -1,0 +1,13 @@
+"""The state machine's document: written in YAML with anchors, deployed as JSON."""
+
+import json
+from pathlib import Path
+
+import yaml
+
+SOURCE = Path(__file__).parents[1] / "statemachine" / "athena_query.asl.yaml"
+
+
+def render_document(source: Path = SOURCE) -> str:
+    """The document as JSON with its `${...}` left in: anchors and aliases resolved, comments gone."""
+    return json.dumps(yaml.safe_load(source.read_text()), indent=2, ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""Athena: `api` answers requests, `dialect` reads SQL, `engine` runs it on DuckDB."""
