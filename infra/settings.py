@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-# The retention periods that CloudWatch Logs takes (API reference, PutRetentionPolicy).
+# The retention periods that CloudWatch Logs accepts (API reference, PutRetentionPolicy).
 _LOG_RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
     *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
 )
 
-# CDK keeps notes of its own in the context; their names hold one of these, ours are plain camelCase.
+# CDK has context keys of its own. Their names contain other characters; ours are plain camelCase.
 _OURS = re.compile(r"[A-Za-z0-9_]+")
 
 
@@ -72,7 +72,7 @@ def _text(pattern: str, allowed: str) -> Callable[[Any], str]:
 
 
 def _list_of(parse_one: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    """A JSON list, or text with commas in between: the command line has no lists."""
+    """A JSON list, or comma-separated text, since the command line has no lists."""
 
     def parse(value: Any) -> tuple[Any, ...]:
         try:
@@ -84,7 +84,7 @@ def _list_of(parse_one: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]
             pass
         except ValueError as allowed:
             raise ValueError(f"a list, each {allowed}") from None
-        raise ValueError("a JSON list, or text with commas in between")
+        raise ValueError("a JSON list or comma-separated text")
 
     return parse
 
@@ -92,63 +92,94 @@ def _list_of(parse_one: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]
 def _prefix(value: Any) -> Prefix:
     match = re.fullmatch(r"(?:s3://)?([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/((?:[^*?$/\s]+/)*)", value)
     if match is None:
-        raise ValueError("an S3 prefix as bucket/prefix/ with the slash at its end, without * ? $ or blanks")
+        raise ValueError("an S3 prefix as bucket/prefix/ with the slash at its end, without * ? $ or spaces")
     return Prefix(bucket=match[1], key=match[2])
 
 
 _database = _text(r"[a-z0-9_-]{1,255}", "a Glue database: lower-case letters, digits, _ or -")
 
 
-def _setting(default: Any, parse: Callable[[Any], Any]) -> Any:
-    return field(default=default, metadata={"parse": parse})
+def _setting(default: Any, parse: Callable[[Any], Any], description: str) -> Any:
+    """`description` goes into the README's table of settings (tools/generate_docs.py)."""
+    return field(default=default, metadata={"parse": parse, "description": description})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Days, seconds and bytes as the names say; money in USD."""
 
-    # The stack, its workgroup and its state machine are all called this.
     stack_name: str = _setting(
         "AthenaQueries",
         _text(r"[A-Za-z][A-Za-z0-9-]{0,49}", "up to 50 letters, digits and -, a letter first"),
+        "Name of the stack, its workgroup and its state machine; one account may hold several stacks.",
     )
-    # How long "Start query" waits for Athena's event before the state machine looks for itself, and how
-    # often it looks then.
-    patience_seconds: int = _setting(300, _whole_number(1, 86_400))
-    poll_seconds: int = _setting(30, _whole_number(1, 3_600))
-    # Before a query runs again after a transient failure; doubled for each attempt after that.
-    back_off_seconds: int = _setting(10, _whole_number(1, 3_600))
-    # For executions that do not say MaxAttempts themselves.
-    max_attempts: int = _setting(2, _whole_number(1, 10))
-    # Athena stops a query that scans more. Its own least is 10 MB (API reference, WorkGroupConfiguration).
-    bytes_scanned_limit: int = _setting(1024**4, _whole_number(10_000_000, 10**17))
-    # The query's context where the execution's input names none.
-    default_database: str = _setting("default", _database)
+    read_databases: tuple[str, ...] = _setting(
+        (), _list_of(_database), "Glue databases that queries may read, comma-separated."
+    )
+    write_databases: tuple[str, ...] = _setting(
+        (), _list_of(_database), "Glue databases that queries may read and write."
+    )
+    read_prefixes: tuple[Prefix, ...] = _setting(
+        (), _list_of(_prefix), "S3 prefixes (`bucket/prefix/`) that queries may read."
+    )
+    write_prefixes: tuple[Prefix, ...] = _setting(
+        (), _list_of(_prefix), "S3 prefixes that queries may read and write."
+    )
+    default_database: str = _setting("default", _database, "Database of a query whose input names none.")
     default_catalog: str = _setting(
-        "AwsDataCatalog", _text(r"[A-Za-z0-9_@-]{1,127}", "a data catalog: letters, digits, _ @ or -")
+        "AwsDataCatalog",
+        _text(r"[A-Za-z0-9_@-]{1,127}", "a data catalog: letters, digits, _ @ or -"),
+        "Data catalog of a query whose input names none.",
     )
-    # What queries may reach. Writing includes reading.
-    read_databases: tuple[str, ...] = _setting((), _list_of(_database))
-    write_databases: tuple[str, ...] = _setting((), _list_of(_database))
-    read_prefixes: tuple[Prefix, ...] = _setting((), _list_of(_prefix))
-    write_prefixes: tuple[Prefix, ...] = _setting((), _list_of(_prefix))
-    results_retention_days: int = _setting(30, _whole_number(1, 3_650))
-    log_retention_days: int = _setting(30, _one_of(*_LOG_RETENTION_DAYS))
+    # Athena's own minimum is 10 MB (API reference, WorkGroupConfiguration).
+    bytes_scanned_limit: int = _setting(
+        1024**4,
+        _whole_number(10_000_000, 10**17),
+        "Bytes after which Athena stops a query (the default is 1 TiB).",
+    )
+    patience_seconds: int = _setting(
+        300,
+        _whole_number(1, 86_400),
+        'How long "Start query" waits for the completion event before the state machine starts to poll.',
+    )
+    poll_seconds: int = _setting(30, _whole_number(1, 3_600), "Interval between polls.")
+    max_attempts: int = _setting(
+        2,
+        _whole_number(1, 10),
+        "How many times a statement may run when it fails with a transient error. An input can override it.",
+    )
+    back_off_seconds: int = _setting(
+        10,
+        _whole_number(1, 3_600),
+        "Delay before the first retry of a statement; doubled for each further one.",
+    )
+    # Used only to estimate a query's cost.
+    usd_per_terabyte: float = _setting(
+        5.0,
+        _amount(0, 1_000),
+        "Athena's price per terabyte in your Region, for the cost estimate of a query.",
+    )
+    results_retention_days: int = _setting(30, _whole_number(1, 3_650), "Days to keep query results.")
+    log_retention_days: int = _setting(30, _one_of(*_LOG_RETENTION_DAYS), "Days to keep logs.")
     # An item of the task table has to outlive its execution, and that may last two days.
-    task_ttl_days: int = _setting(7, _whole_number(3, 365))
-    # For the estimate of a query's cost only.
-    usd_per_terabyte: float = _setting(5.0, _amount(0, 1_000))
-    # The SNS topic that alarms notify; none if empty.
-    alarm_topic_arn: str = _setting(
-        "", _text(r"|arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[\w-]+", "an SNS topic's ARN")
+    task_ttl_days: int = _setting(
+        7, _whole_number(3, 365), "Days that the task table keeps the record of a query."
     )
-    # cli-credentials deploys with the caller's own rights, not by the roles of `cdk bootstrap`.
-    synthesizer: str = _setting("default", _one_of("default", "cli-credentials"))
+    alarm_topic_arn: str = _setting(
+        "",
+        _text(r"|arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[\w-]+", "an SNS topic's ARN"),
+        "SNS topic that alarms notify.",
+    )
+    synthesizer: str = _setting(
+        "default",
+        _one_of("default", "cli-credentials"),
+        "`cli-credentials` deploys with your own credentials, not with the roles of `cdk bootstrap`.",
+    )
 
     @classmethod
     def from_context(cls, context: Mapping[str, Any]) -> "Settings":
-        """Raise SettingError for a name that is no setting, and for a value that is not allowed."""
-        parsers = {_camel_case(one.name): one for one in fields(cls)}
+        """Raise SettingError for an unknown name and for a value that is not allowed."""
+        parsers = {camel_case(one.name): one for one in fields(cls)}
         chosen = {}
         for name, value in context.items():
             if not _OURS.fullmatch(name):
@@ -162,7 +193,8 @@ class Settings:
         return cls(**chosen)
 
 
-def _camel_case(name: str) -> str:
+def camel_case(name: str) -> str:
+    """The name of a field in the CDK context."""
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)
 
@@ -170,4 +202,4 @@ def _camel_case(name: str) -> str:
 def _unknown(name: str, value: Any, names: list[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1)
     allowed = f"did you mean {near[0]}?" if near else "the settings are " + ", ".join(sorted(names))
-    return f"setting {name} (here {json.dumps(value)}) does not exist; {allowed}"
+    return f"unknown setting {name} (value {json.dumps(value)}); {allowed}"

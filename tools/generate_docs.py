@@ -1,16 +1,23 @@
-"""Writes the tables of docs/contract.md from the schemas: `python -m tools.generate_docs`."""
+"""Writes the generated parts of the documents: `python -m tools.generate_docs`.
+
+A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`; NAME is a key of `_PARTS`.
+"""
 
 import json
 import re
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from functions import errors
 from functions.outcome import console_url
+from infra.settings import Settings, camel_case
 
 ROOT = Path(__file__).parent.parent
 CONTRACT = ROOT / "docs" / "contract.md"
+DOCUMENTS = (ROOT / "README.md", CONTRACT)
 
 _ID = "0c9231a0-de75-4736-bdfa-dd3f3de85970"
 _URL = console_url("eu-west-1", _ID)
@@ -50,26 +57,46 @@ _EXAMPLES: tuple[errors.AthenaQueryError, ...] = (
 
 
 def render(text: str) -> str:
-    """`text` with each `<!-- table: NAME -->` … `<!-- end -->` filled in."""
+    """`text` with its generated parts up to date. Raise KeyError for an unknown part."""
 
     def fill(match: re.Match[str]) -> str:
-        return f"{match[1]}\n{_table(match[2])}\n<!-- end -->"
+        return f"{match[1]}\n{_PARTS[match[2]]()}\n<!-- end -->"
 
-    return re.sub(r"(<!-- table: (\w+) -->)\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
-
-
-def _indented(document: str) -> str:
-    return json.dumps(json.loads(document), indent=2)
+    return re.sub(r"(<!-- generated: ([\w-]+) -->)\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
 
 
-def _table(name: str) -> str:
-    if name == "causes":
-        return "\n\n".join(f"```json {error.name}\n{_indented(error.cause())}\n```" for error in _EXAMPLES)
-    if name == "errors":
-        rows = [f"| `{one.name}` | {'yes' if one.retryable else 'no'} | {one.advice} |" for one in _EXAMPLES]
-        return "\n".join(["| error | retryable | what to do |", "| --- | --- | --- |", *rows])
+def _settings() -> str:
+    rows = [
+        f"| `{camel_case(one.name)}` | {_default(one.default)} | {one.metadata['description']} |"
+        for one in fields(Settings)
+    ]
+    return _table(("name", "default", "meaning"), rows)
+
+
+def _default(value: Any) -> str:
+    if value in ("", ()):
+        return "none"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def _errors() -> str:
+    rows = [f"| `{one.name}` | {'yes' if one.retryable else 'no'} | {one.advice} |" for one in _EXAMPLES]
+    return _table(("error", "retryable", "what to do"), rows)
+
+
+def _causes() -> str:
+    return "\n\n".join(
+        f"```json {one.name}\n{json.dumps(json.loads(one.cause()), indent=2)}\n```" for one in _EXAMPLES
+    )
+
+
+def _schema(name: str) -> str:
     schema = json.loads((ROOT / "statemachine" / f"{name}.schema.json").read_text())
-    return "\n".join(["| field | type | meaning |", "| --- | --- | --- |", *_rows(schema)])
+    return _table(("field", "type", "meaning"), _rows(schema))
+
+
+def _table(header: Sequence[str], rows: Sequence[str]) -> str:
+    return "\n".join([f"| {' | '.join(header)} |", "| --- " * len(header) + "|", *rows])
 
 
 def _rows(schema: dict[str, Any], prefix: str = "") -> list[str]:
@@ -103,8 +130,19 @@ def _type(field: dict[str, Any]) -> str:
     return words
 
 
+_PARTS: Mapping[str, Callable[[], str]] = {
+    "settings": _settings,
+    "input": lambda: _schema("input"),
+    "output": lambda: _schema("output"),
+    "errors": _errors,
+    "error": lambda: _schema("error"),
+    "causes": _causes,
+}
+
+
 def main() -> int:
-    CONTRACT.write_text(render(CONTRACT.read_text()))
+    for document in DOCUMENTS:
+        document.write_text(render(document.read_text()))
     return 0
 
 
