@@ -1,7 +1,7 @@
 """What the Lambda functions are deployed from: their code, the schemas and the locked dependencies.
 
 Built without Docker: pip fetches wheels for the runtime's platform whatever machine it runs on. See
-docs/adr/0010-bundling-without-docker.md.
+docs/adr/0006-bundling-without-docker.md.
 """
 
 import hashlib

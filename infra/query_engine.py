@@ -113,7 +113,7 @@ class QueryEngine(Construct):
                 s3.LifecycleRule(id="AbortUploads", abort_incomplete_multipart_upload_after=Duration.days(1)),
                 # Results expire; tables that CREATE TABLE AS SELECT puts under results/tables/ must not. A
                 # rule cannot leave a prefix out, but a query id starts with a hexadecimal digit and "tables"
-                # does not: docs/adr/0012-results-expire-tables-stay.md.
+                # does not: docs/adr/0008-results-expire-tables-stay.md.
                 *(
                     s3.LifecycleRule(
                         id=f"ExpireResults{digit}",

@@ -17,7 +17,8 @@ from infra.settings import Settings, camel_case
 
 ROOT = Path(__file__).parent.parent
 CONTRACT = ROOT / "docs" / "contract.md"
-DOCUMENTS = (ROOT / "README.md", CONTRACT)
+DECISIONS = ROOT / "docs" / "adr"
+DOCUMENTS = (ROOT / "README.md", CONTRACT, DECISIONS / "README.md")
 
 _ID = "0c9231a0-de75-4736-bdfa-dd3f3de85970"
 _URL = console_url("eu-west-1", _ID)
@@ -90,6 +91,14 @@ def _causes() -> str:
     )
 
 
+def _decisions() -> str:
+    rows = []
+    for record in sorted(DECISIONS.glob("[0-9]*.md")):
+        number, title = record.read_text().splitlines()[0].removeprefix("# ").split(". ", 1)
+        rows.append(f"| {number} | [{title}]({record.name}) |")
+    return _table(("", "decision"), rows)
+
+
 def _schema(name: str) -> str:
     schema = json.loads((ROOT / "statemachine" / f"{name}.schema.json").read_text())
     return _table(("field", "type", "meaning"), _rows(schema))
@@ -137,6 +146,7 @@ _PARTS: Mapping[str, Callable[[], str]] = {
     "errors": _errors,
     "error": lambda: _schema("error"),
     "causes": _causes,
+    "decisions": _decisions,
 }
 
 

@@ -1,13 +1,55 @@
-"""The documents: their generated parts are current, and their links lead somewhere."""
+"""The documents: generated parts are current, links resolve, decision records are complete."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from tools.generate_docs import DOCUMENTS, render
+from tools.generate_docs import DECISIONS, DOCUMENTS, ROOT, render
+
+_FOLDERS = (".github", "benchmarks", "docs", "examples")
+PAGES = sorted([*ROOT.glob("*.md"), *(page for one in _FOLDERS for page in (ROOT / one).glob("**/*.md"))])
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def _anchors(page: Path) -> set[str]:
+    """The fragments that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", _without_code(page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
 def test_generated_parts_are_current(document: Path) -> None:
     text = document.read_text()
     assert render(text) == text, "run `python -m tools.generate_docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_relative_links_resolve(page: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", _without_code(page.read_text())):
+        target, _, fragment = link.partition("#")
+        if ":" in target:
+            continue
+        file = page.parent / target if target else page
+        if not file.exists() or (fragment and fragment not in _anchors(file)):
+            broken.append(link)
+    assert broken == []
+
+
+_RECORD = re.compile(
+    r"# (\d+)\. .+\n\n\* Status: (?:accepted|superseded)\b.*\n\* Date: \d{4}-\d\d-\d\d\n\n## Context\n"
+)
+
+
+def test_decision_records_are_numbered_without_gaps() -> None:
+    records = sorted(DECISIONS.glob("[0-9]*.md"))
+    numbers = [int(head[1]) if (head := _RECORD.match(one.read_text())) else one.name for one in records]
+    assert numbers == [int(one.name[:4]) for one in records] == list(range(1, len(records) + 1))
