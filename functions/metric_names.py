@@ -1,18 +1,21 @@
-"""The metrics that the functions emit: the one place that functions, dashboard, alarms and tests read.
+"""The metrics that the functions emit. Functions, dashboard, alarms and tests take their names from here.
 
 Each has one dimension, `service`, which is the stack's name. What is per query is in the log line "settled".
 """
 
 from enum import StrEnum
 
+METRICS_NAMESPACE = "AthenaQueries"
+
 
 class Metric(StrEnum):
     """Counts, unless `UNITS` says otherwise."""
 
-    # How did queries end? One of these for each execution that was told an outcome.
+    # Outcomes: one for each execution that received one.
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     TRANSIENT_FAILURE = "TransientFailure"
+    SCAN_LIMIT_EXCEEDED = "ScanLimitExceeded"
     CANCELLED = "Cancelled"
     TIMED_OUT = "TimedOut"
     INVALID_INPUT = "InvalidInput"
@@ -20,20 +23,28 @@ class Metric(StrEnum):
     # All of the above but Succeeded, for an alarm on one metric.
     FAILURES = "Failures"
 
-    # Who heard of the end first, and how long after it was the task told?
+    # Executions that failed without a typed error, and those for which Athena had no room for too long.
+    UNTYPED_FAILURES = "UntypedFailures"
+    THROTTLED = "Throttled"
+
+    # What detected the completion first, and how long after it the callback was sent.
     SETTLED_BY_EVENT = "SettledByEvent"
     SETTLED_BY_EXECUTOR = "SettledByExecutor"
     SETTLED_BY_POLL = "SettledByPoll"
     CALLBACK_LAG = "CallbackLag"
-    # A callback for a task that no longer waited: a repeated event, or one that came after the poll.
+    # Callbacks for a task that no longer waited: a repeated event, or one that came after the poll.
     LATE_CALLBACKS = "LateCallbacks"
 
-    # What had to be done again, or stopped?
+    # Retries, throttles and orphans stopped.
     THROTTLED_STARTS = "ThrottledStarts"
     RERUNS = "Reruns"
     ORPHANS_STOPPED = "OrphansStopped"
 
-    # What did queries take?
+    # Emitted by each sweep: the longest time that a running execution has waited for a query that has ended
+    # already, or has had no query.
+    OLDEST_STUCK_EXECUTION = "OldestStuckExecution"
+
+    # What queries took.
     DATA_SCANNED = "DataScanned"
     ESTIMATED_COST = "EstimatedCost"
     QUEUE_TIME = "QueueTime"
@@ -41,12 +52,13 @@ class Metric(StrEnum):
     ENGINE_TIME = "EngineTime"
 
 
-# CloudWatch's names. EstimatedCost is in USD, for which there is none.
+# CloudWatch's units. EstimatedCost is in USD, for which CloudWatch has none.
 UNITS = dict.fromkeys(Metric, "Count") | {
     Metric.CALLBACK_LAG: "Milliseconds",
     Metric.QUEUE_TIME: "Milliseconds",
     Metric.PLANNING_TIME: "Milliseconds",
     Metric.ENGINE_TIME: "Milliseconds",
+    Metric.OLDEST_STUCK_EXECUTION: "Seconds",
     Metric.DATA_SCANNED: "Bytes",
     Metric.ESTIMATED_COST: "None",
 }

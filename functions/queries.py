@@ -13,12 +13,11 @@ from botocore.exceptions import ClientError
 
 from functions.contract import Request
 from functions.errors import InvalidRequest, Throttled, cut
+from functions.events import TERMINAL_STATES
 from functions.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_athena import AthenaClient
-
-ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 
 # Two throttles: the account's number of active queries, and the call rate.
 _THROTTLES = frozenset({"TooManyRequestsException", "ThrottlingException"})
@@ -69,7 +68,7 @@ class Query:
 
     @property
     def ended(self) -> bool:
-        return self.state in ENDED
+        return self.state in TERMINAL_STATES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +192,10 @@ def running(
         batch = athena.batch_get_query_execution(QueryExecutionIds=ids)["QueryExecutions"]
         recent = [query for query in batch if query["Status"]["SubmissionDateTime"] >= since]
         for query in recent:
-            if query["Status"]["SubmissionDateTime"] <= until and query["Status"]["State"] not in ENDED:
+            if (
+                query["Status"]["SubmissionDateTime"] <= until
+                and query["Status"]["State"] not in TERMINAL_STATES
+            ):
                 yield query["QueryExecutionId"], digest(query["Query"])
         # Athena lists the newest first.
         if not recent:

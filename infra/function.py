@@ -10,6 +10,7 @@ from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from functions.settings import FUNCTION_TIMEOUT_SECONDS
 from infra.log import log_group
 from infra.permissions import acknowledge, allow
 from infra.settings import Settings
@@ -57,7 +58,7 @@ class Function(Construct):
             code=lambda_.Code.from_asset(str(code)),
             # CPU comes with memory, and a cold start is latency that a caller sees.
             memory_size=512,
-            timeout=Duration.seconds(30),
+            timeout=Duration.seconds(FUNCTION_TIMEOUT_SECONDS),
             environment=dict(environment),
             # CDK would add statements of its own.
             role=self.role.without_policy_updates(),

@@ -9,9 +9,9 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from functions.metric_names import UNITS, Metric
+from functions.metric_names import METRICS_NAMESPACE, UNITS, Metric
 from infra.settings import Settings
-from infra.workflow import METRICS_NAMESPACE, Workflow
+from infra.workflow import Workflow
 
 _PERIOD = Duration.minutes(5)
 _RUNBOOK = "docs/runbook.md"
@@ -180,8 +180,9 @@ class Monitoring(Construct):
             self._graph(
                 "Why do they fail?",
                 self._sums(
-                    *(Metric.FAILED, Metric.TRANSIENT_FAILURE, Metric.TIMED_OUT, Metric.CANCELLED),
-                    *(Metric.INVALID_REQUEST, Metric.INVALID_INPUT),
+                    *(Metric.FAILED, Metric.TRANSIENT_FAILURE, Metric.SCAN_LIMIT_EXCEEDED),
+                    *(Metric.TIMED_OUT, Metric.CANCELLED, Metric.INVALID_REQUEST, Metric.INVALID_INPUT),
+                    *(Metric.THROTTLED, Metric.UNTYPED_FAILURES),
                 ),
             ),
             self._graph(
@@ -203,6 +204,10 @@ class Monitoring(Construct):
                 *("CallbackLag", "QueriesUnheard"),
             ),
             self._graph("How many callbacks came late or twice?", self._sums(Metric.LATE_CALLBACKS)),
+            self._graph(
+                "How long is the oldest stuck execution stuck?",
+                self._spread(Metric.OLDEST_STUCK_EXECUTION, "Maximum"),
+            ),
         ]
 
     def _queries(self) -> list[cloudwatch.IWidget]:

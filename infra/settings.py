@@ -142,7 +142,11 @@ class Settings:
         _whole_number(1, 86_400),
         'How long "Start query" waits for the completion event before the state machine starts to poll.',
     )
-    poll_seconds: int = _setting(30, _whole_number(1, 3_600), "Interval between polls.")
+    poll_seconds: int = _setting(30, _whole_number(1, 3_600), "Shortest interval between polls.")
+    # A smaller share could reach Step Functions' limit of 25,000 history events within two days.
+    poll_growth: float = _setting(
+        0.1, _amount(0.05, 1), "The interval between polls grows to this share of the query's age."
+    )
     max_attempts: int = _setting(
         2,
         _whole_number(1, 10),
@@ -161,9 +165,9 @@ class Settings:
     )
     results_retention_days: int = _setting(30, _whole_number(1, 3_650), "Days to keep query results.")
     log_retention_days: int = _setting(30, _one_of(*_LOG_RETENTION_DAYS), "Days to keep logs.")
-    # An item of the task table has to outlive its execution, and that may last two days.
+    # An item must outlive its execution, which may last two days and be redriven for 14 more.
     task_ttl_days: int = _setting(
-        7, _whole_number(3, 365), "Days that the task table keeps the record of a query."
+        30, _whole_number(17, 365), "Days that the task table keeps the record of a query."
     )
     alarm_topic_arn: str = _setting(
         "",

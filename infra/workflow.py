@@ -1,7 +1,8 @@
 """The workflow: state machine, the functions that it and the events call, and the table where they meet."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from aws_cdk import ArnFormat, CfnResource, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
@@ -12,13 +13,14 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from functions.events import execution_ended, query_ended
+from functions.metric_names import METRICS_NAMESPACE
+from functions.settings import Settings as FunctionSettings
 from infra.document import render_document
 from infra.function import Function
 from infra.log import log_group
 from infra.permissions import acknowledge, allow
 from infra.settings import Settings
-
-METRICS_NAMESPACE = "AthenaQueries"
 
 
 class Workflow(Construct):
@@ -34,6 +36,13 @@ class Workflow(Construct):
         self._settings = settings
         self._code = code
         self._work_group_name = work_group_name
+        # Composed, not referred to: the functions' settings name it, and the state machine refers to them.
+        self._state_machine_arn = Stack.of(self).format_arn(
+            service="states",
+            resource="stateMachine",
+            resource_name=settings.stack_name,
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
         self.task_table = self._make_task_table()
         self.dead_letters = sqs.Queue(
             self,
@@ -76,20 +85,29 @@ class Workflow(Construct):
             code=self._code,
             handler=f"functions.{name.lower()}.handler",
             description=description,
-            # functions/settings.py reads these.
             environment={
-                "TASK_TABLE": self.task_table.table_name,
-                "WORK_GROUP": self._work_group_name,
-                "DEFAULT_DATABASE": settings.default_database,
-                "DEFAULT_CATALOG": settings.default_catalog,
-                "MAX_ATTEMPTS": str(settings.max_attempts),
-                "USD_PER_TERABYTE": str(settings.usd_per_terabyte),
-                "POLL_SECONDS": str(settings.poll_seconds),
-                "TASK_TTL_DAYS": str(settings.task_ttl_days),
+                **self._function_settings().to_environment(),
                 "POWERTOOLS_SERVICE_NAME": settings.stack_name,
                 "POWERTOOLS_METRICS_NAMESPACE": METRICS_NAMESPACE,
                 "POWERTOOLS_LOG_LEVEL": "INFO",
             },
+        )
+
+    def _function_settings(self) -> FunctionSettings:
+        settings = self._settings
+        return FunctionSettings(
+            task_table=self.task_table.table_name,
+            work_group=self._work_group_name,
+            state_machine_arn=self._state_machine_arn,
+            region=Stack.of(self).region,
+            default_database=settings.default_database,
+            default_catalog=settings.default_catalog,
+            max_attempts=settings.max_attempts,
+            usd_per_terabyte=settings.usd_per_terabyte,
+            bytes_scanned_limit=settings.bytes_scanned_limit,
+            poll_seconds=settings.poll_seconds,
+            poll_growth=settings.poll_growth,
+            task_ttl_days=settings.task_ttl_days,
         )
 
     def _make_state_machine(self) -> sfn.StateMachine:
@@ -154,28 +172,14 @@ class Workflow(Construct):
         return role
 
     def _make_rules(self) -> list[events.Rule]:
-        query_ended = events.EventPattern(
-            source=["aws.athena"],
-            detail_type=["Athena Query State Change"],
-            detail={
-                "workgroupName": [self._work_group_name],
-                "currentState": ["SUCCEEDED", "FAILED", "CANCELLED"],
-            },
-        )
-        execution_gone = events.EventPattern(
-            source=["aws.states"],
-            detail_type=["Step Functions Execution Status Change"],
-            detail={
-                "stateMachineArn": [self.state_machine.state_machine_arn],
-                "status": ["ABORTED", "TIMED_OUT", "FAILED"],
-            },
-        )
         return [
-            self._make_rule("QueryEnded", query_ended, self.checker),
-            self._make_rule("ExecutionGone", execution_gone, self.canceller),
+            self._make_rule("QueryEnded", query_ended(self._work_group_name), self.checker),
+            self._make_rule(
+                "ExecutionGone", execution_ended(self.state_machine.state_machine_arn), self.canceller
+            ),
         ]
 
-    def _make_rule(self, name: str, pattern: events.EventPattern, listener: Function) -> events.Rule:
+    def _make_rule(self, name: str, pattern: Mapping[str, Any], listener: Function) -> events.Rule:
         listener.send_failures_to(self.dead_letters)
         target = targets.LambdaFunction(
             listener.function,
@@ -184,16 +188,12 @@ class Workflow(Construct):
             max_event_age=Duration.hours(1),
             retry_attempts=185,
         )
-        return events.Rule(self, name, event_pattern=pattern, targets=[target])
+        event_pattern = events.EventPattern(
+            source=pattern["source"], detail_type=pattern["detail-type"], detail=pattern["detail"]
+        )
+        return events.Rule(self, name, event_pattern=event_pattern, targets=[target])
 
     def _grant(self) -> None:
-        # Composed, not referred to: the state machine refers to the executor already.
-        state_machine = Stack.of(self).format_arn(
-            service="states",
-            resource="stateMachine",
-            resource_name=self._settings.stack_name,
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
-        )
         for function in (self.executor, self.checker):
             # IAM checks these against the state machine of the token, although the service authorization
             # reference lists no resource for them (https://github.com/aws/aws-cdk/pull/8486).
@@ -201,7 +201,7 @@ class Workflow(Construct):
                 function.role,
                 "SettleTasks",
                 actions=["states:SendTaskSuccess", "states:SendTaskFailure"],
-                on=[state_machine],
+                on=[self._state_machine_arn],
             )
         table = [self.task_table.table_arn]
         allow(self.executor.role, "MeetInTable", actions=["dynamodb:UpdateItem"], on=table)

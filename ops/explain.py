@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from functions.queries import ENDED
+from functions.events import TERMINAL_STATES
 
 
 class Unexplained(Exception):
@@ -102,7 +102,7 @@ def conclude(facts: Facts, now: datetime) -> str:
             "No query is registered yet: the executor is being called or retried, or Athena has no room. "
             "See the executor's log."
         )
-    if facts.athena_state not in ENDED:
+    if facts.athena_state not in TERMINAL_STATES:
         return f"Athena says {facts.athena_state}: it waits for the query, as it should."
     window = facts.patience_seconds if facts.state == "Start query" else facts.poll_seconds
     look = (facts.since or now) + timedelta(seconds=window)

@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal
 
+from functions.events import TERMINAL_STATES
 from tests.simulation.choices import Choices
 from tests.simulation.clock import Clock
 from tests.simulation.faults import Faults
 from tests.simulation.lambdas import Invocation, Lambdas, Note, refusal
-
-ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 
 End = Literal["success", "user error", "transient failure", "cancelled by somebody", "failed, then on"]
 
@@ -52,7 +51,7 @@ class Query:
 
     @property
     def ended(self) -> bool:
-        return self.state in ENDED
+        return self.state in TERMINAL_STATES
 
     def since(self, state: str, by: float) -> float | None:
         """When the query last entered the state, until the time `by`."""

@@ -4,28 +4,14 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from functions.events import execution_ended, query_ended
 from tests.simulation.choices import Choices
 from tests.simulation.clock import Clock
 from tests.simulation.faults import Faults
 from tests.simulation.lambdas import Lambdas, Note
 
-# As infra/workflow.py writes them; tests/template/test_simulated_rules.py compares the two.
 Rules = Mapping[str, Mapping[str, Any]]
-RULES: Rules = {
-    "checker": {
-        "source": ["aws.athena"],
-        "detail-type": ["Athena Query State Change"],
-        "detail": {
-            "workgroupName": ["the-work-group"],
-            "currentState": ["SUCCEEDED", "FAILED", "CANCELLED"],
-        },
-    },
-    "canceller": {
-        "source": ["aws.states"],
-        "detail-type": ["Step Functions Execution Status Change"],
-        "detail": {"stateMachineArn": ["the-machine"], "status": ["ABORTED", "TIMED_OUT", "FAILED"]},
-    },
-}
+RULES: Rules = {"checker": query_ended("the-work-group"), "canceller": execution_ended("the-machine")}
 
 # How late a late event is, at most.
 LATE_SECONDS = 90.0

@@ -201,7 +201,7 @@ class _World:
             settings=SETTINGS[self._intervals.poll],
             athena=cast("AthenaClient", self.athena),
             stepfunctions=cast("SFNClient", self._callbacks),
-            table=TaskTable(cast("DynamoDBClient", DynamoDb(self.lambdas)), "tasks", 604_800),
+            table=TaskTable(cast("DynamoDBClient", DynamoDb(self.lambdas)), "tasks", 2_592_000),
             now=self.lambdas.now,
         )
         return {
@@ -383,12 +383,15 @@ SETTINGS = {
         task_table="tasks",
         work_group="the-work-group",
         region="eu-west-1",
+        state_machine_arn="arn:aws:states:eu-west-1:123456789012:stateMachine:queries",
         default_database="d",
         default_catalog="c",
         max_attempts=2,
         usd_per_terabyte=5.0,
+        bytes_scanned_limit=1_000_000_000,
         poll_seconds=poll,
-        task_ttl_days=7,
+        poll_growth=0.1,
+        task_ttl_days=30,
     )
     for poll in (5, 30)
 }

@@ -21,7 +21,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("backOffSeconds", "", "a whole number from 1 to 3600"),
     ("maxAttempts", 11, "a whole number from 1 to 10"),
     ("bytesScannedLimit", "1GB", "a whole number from 10000000 to 100000000000000000"),
-    ("taskTtlDays", 2, "a whole number from 3 to 365"),
+    ("taskTtlDays", 2, "a whole number from 17 to 365"),
     ("resultsRetentionDays", 0, "a whole number from 1 to 3650"),
     ("logRetentionDays", 31, "one of 1, 3, 5, 7, 14, 30,"),
     ("usdPerTerabyte", "-5", "a number from 0 to 1000"),

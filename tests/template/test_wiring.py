@@ -43,7 +43,7 @@ def test_the_canceller_hears_of_each_execution_that_ended_without_success(templa
         "detail-type": ["Step Functions Execution Status Change"],
         "detail": {
             "stateMachineArn": [{"Ref": template.one("AWS::StepFunctions::StateMachine")[0]}],
-            "status": ["ABORTED", "TIMED_OUT", "FAILED"],
+            "status": ["FAILED", "TIMED_OUT", "ABORTED"],
         },
     }
     assert rule["State"] == "ENABLED"
@@ -135,7 +135,7 @@ def test_the_settings_reach_the_functions_and_the_document(synthesize: Synthesiz
             "maxAttempts": 5,
             "defaultDatabase": "db",
             "defaultCatalog": "c1",
-            "taskTtlDays": 9,
+            "taskTtlDays": 19,
             "usdPerTerabyte": "6.5",
             "bytesScannedLimit": 10_000_000,
         }
@@ -147,7 +147,9 @@ def test_the_settings_reach_the_functions_and_the_document(synthesize: Synthesiz
         "MAX_ATTEMPTS": "5",
         "POLL_SECONDS": "3",
         "USD_PER_TERABYTE": "6.5",
-        "TASK_TTL_DAYS": "9",
+        "TASK_TTL_DAYS": "19",
+        "POLL_GROWTH": "0.1",
+        "BYTES_SCANNED_LIMIT": "10000000",
         "POWERTOOLS_LOG_LEVEL": "INFO",
         "POWERTOOLS_SERVICE_NAME": "Lab",
         "POWERTOOLS_METRICS_NAMESPACE": "AthenaQueries",

@@ -4,7 +4,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.unit.conftest import NOW, TABLE, WORK_GROUP
+from tests.unit.conftest import NOW, SETTINGS, TABLE, WORK_GROUP
 
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:queries:one"
 ENTERED = "2026-01-02T03:04:05Z"
@@ -12,7 +12,7 @@ ENTRY = hashlib.sha256(f"{EXECUTION} {ENTERED} 0".encode()).hexdigest()
 QUERY = "11111111-2222-3333-4444-555555555555"
 TOKEN = "token-that-must-not-be-seen"
 SQL = "SELECT count(*) FROM orders WHERE email = 'someone@example.com'"
-EXPIRES = {"N": str(int(NOW) + 7 * 86_400)}
+EXPIRES = {"N": str(int(NOW) + SETTINGS.task_ttl_seconds)}
 
 Item = dict[str, Any]
 

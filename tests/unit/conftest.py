@@ -22,12 +22,15 @@ SETTINGS = Settings(
     task_table=TABLE,
     work_group=WORK_GROUP,
     region="eu-west-1",
+    state_machine_arn="arn:aws:states:eu-west-1:123456789012:stateMachine:queries",
     default_database="sales",
     default_catalog="AwsDataCatalog",
     max_attempts=2,
     usd_per_terabyte=5.0,
+    bytes_scanned_limit=1_000_000_000,
     poll_seconds=30,
-    task_ttl_days=7,
+    poll_growth=0.1,
+    task_ttl_days=30,
 )
 
 
