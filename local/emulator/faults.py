@@ -16,8 +16,10 @@ _SHARES = ("drop", "duplicate", "early", "crash")
 _ALLOWED = (
     "drop=, duplicate=, early=, crash= with a share from 0 to 1, delay=0-2s, seed=7, with commas in between"
 )
-REFUSALS = ("TooManyRequestsException", "ThrottlingException")
+NO_CAPACITY = "TooManyRequestsException"
+RATE_LIMIT = "ThrottlingException"
 TRANSIENT = "TRANSIENT"
+_ATHENA_ERRORS = (NO_CAPACITY, RATE_LIMIT, TRANSIENT)
 # Of a function's AWS calls, the one at which it is killed.
 _LAST_CALL = 6
 
@@ -97,9 +99,9 @@ class Faults:
         self.kills.setdefault(function, deque()).append(Kill(call=call, when=when))
 
     def inject_athena_error(self, what: str) -> None:
-        if what not in {*REFUSALS, TRANSIENT}:
+        if what not in _ATHENA_ERRORS:
             raise ValueError(
-                f"{what!r} is nothing that Athena does; it must be one of {REFUSALS}, {TRANSIENT}"
+                f"{what!r} is not an error of Athena; it must be one of {', '.join(_ATHENA_ERRORS)}"
             )
         self.athena.append(what)
 

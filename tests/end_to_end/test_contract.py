@@ -48,7 +48,7 @@ def test_database_and_catalog_are_the_querys_context(aws: Aws) -> None:
     output = succeed(aws, "SELECT 1", Database="scratch", Catalog="AwsDataCatalog")
 
     context = aws.query(output["QueryId"])["QueryExecutionContext"]
-    assert context == {"Database": "scratch", "Catalog": "AwsDataCatalog"}
+    assert context == {"Database": "scratch", "Catalog": "awsdatacatalog"}
 
 
 def test_an_earlier_result_is_reused_and_free(aws: Aws) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import json
 import re
+import sys
 import threading
 import time
 import uuid
@@ -17,9 +18,12 @@ from ministack.services import athena
 
 from local.emulator import eventbridge
 from local.emulator.athena import dialect, engine
-from local.emulator.faults import REFUSALS, TRANSIENT, faults
+from local.emulator.faults import NO_CAPACITY, RATE_LIMIT, TRANSIENT, faults
 
 _QUERY_CHARACTERS = 262_144
+_TOKEN_CHARACTERS = range(32, 129)
+# The SQL parser recurses, and Athena takes statements that nest several hundred levels deep.
+_RECURSION_LIMIT = 20_000
 _TERMINAL = {"SUCCEEDED", "FAILED", "CANCELLED"}
 
 # Queries beyond these wait as QUEUED, as on Athena.
@@ -34,6 +38,7 @@ _tasks: set[asyncio.Task[None]] = set()
 
 def install() -> None:
     """Put this module's API in the place of MiniStack's."""
+    sys.setrecursionlimit(_RECURSION_LIMIT)
     athena.handle_request = _handle_request
 
 
@@ -48,23 +53,27 @@ async def _handle_request(
 
 
 async def _start(data: dict[str, Any]) -> Any:
-    if refusal := faults.next_of_athena(*REFUSALS):
-        return error_response_json(refusal, "Athena has no room for the query", 400)
-    token = data.pop("ClientRequestToken", None)
-    fingerprint = json.dumps(data, sort_keys=True)
-    key = (get_account_id(), get_region(), token or "")
-    if token and key in _started:
-        known, query_id = _started[key]
-        if known != fingerprint:
-            return _refusal("Idempotent parameters do not match")
-        return json_response({"QueryExecutionId": query_id})
+    if refusal := faults.next_of_athena(RATE_LIMIT):
+        return error_response_json(refusal, "Rate exceeded", 400)
+    token = data.get("ClientRequestToken")
     try:
-        execution, job = _accept(data)
+        _check_token(token)
+        # In a thread: parsing a long statement takes time.
+        execution, job = await asyncio.to_thread(_accept, data)
     except dialect.Refused as reason:
-        return _refusal(str(reason))
+        return _refusal(reason)
+    key = (get_account_id(), get_region(), str(token))
+    known, query_id = _started.get(key, (None, ""))
+    if known:
+        if known != _idempotent_parameters(data):
+            mismatch = dialect.Refused("Idempotent parameters do not match", "IDEMPOTENT_PARAMETER_MISMATCH")
+            return _refusal(mismatch)
+        return json_response({"QueryExecutionId": query_id})
+    if refusal := faults.next_of_athena(NO_CAPACITY):
+        message = "You have exceeded the limit for the number of queries you can run concurrently."
+        return error_response_json(refusal, message, 400)
     query_id = execution["QueryExecutionId"]
-    if token:
-        _started[key] = (fingerprint, query_id)
+    _started[key] = (_idempotent_parameters(data), query_id)
     athena._executions[query_id] = execution
     _tell(execution, None)
     task = asyncio.get_running_loop().create_task(_run(execution, job))
@@ -77,32 +86,60 @@ async def _start(data: dict[str, Any]) -> Any:
     return json_response({"QueryExecutionId": query_id})
 
 
-def _refusal(reason: str) -> Any:
-    return error_response_json(
-        "InvalidRequestException", reason, 400, extra={"AthenaErrorCode": "INVALID_QUERY_REQUEST"}
-    )
+def _idempotent_parameters(data: dict[str, Any]) -> str:
+    """What Athena compares, as it was sent: not the execution parameters, nor the workgroup (measured)."""
+    location = (data.get("ResultConfiguration") or {}).get("OutputLocation")
+    return json.dumps([data.get("QueryString"), data.get("QueryExecutionContext"), location], sort_keys=True)
+
+
+def _check_token(token: str | None) -> None:
+    if token is None:
+        raise dialect.Refused("clientRequestToken is null or empty", dialect.INVALID_INPUT)
+    if len(token) not in _TOKEN_CHARACTERS:
+        bound = (
+            "greater than or equal to 32"
+            if len(token) < _TOKEN_CHARACTERS.start
+            else "less than or equal to 128"
+        )
+        raise dialect.Refused(
+            "1 validation error detected: Value at 'clientRequestToken' failed to satisfy constraint: "
+            f"Member must have length {bound}",
+            dialect.INVALID_INPUT,
+        )
+
+
+def _refusal(reason: dialect.Refused) -> Any:
+    codes = {"AthenaErrorCode": reason.code, "ErrorCode": reason.code}
+    return error_response_json("InvalidRequestException", str(reason), 400, extra=codes)
 
 
 def _accept(data: dict[str, Any]) -> tuple[dict[str, Any], engine.Job]:
     """The new query execution, QUEUED. Raise Refused as Athena would."""
     sql = data.get("QueryString", "")
     if not 1 <= len(sql) <= _QUERY_CHARACTERS:
-        raise dialect.Refused(f"QueryString has {len(sql)} characters; 1 to {_QUERY_CHARACTERS} are allowed")
+        raise dialect.Refused(
+            f"QueryString has {len(sql)} characters; 1 to {_QUERY_CHARACTERS} are allowed",
+            dialect.INVALID_INPUT,
+        )
     work_group = data.get("WorkGroup", "primary")
     if work_group not in athena._workgroups:
-        raise dialect.Refused(f"WorkGroup {work_group} is not found.")
-    database = data.get("QueryExecutionContext", {}).get("Database", "default").lower()
-    parameters = data.get("ExecutionParameters", [])
-    statement = dialect.parse(sql)
-    if statement.kind == "EXECUTE":
-        statement, parameters = _prepared(statement, work_group, parameters)
-    statement = dialect.bind(statement, parameters)
+        raise dialect.Refused("WorkGroup is not found.", dialect.INVALID_INPUT)
     configuration = athena._workgroups[work_group].get("Configuration", {})
     location = configuration.get("ResultConfiguration", {}).get("OutputLocation")
     if not configuration.get("EnforceWorkGroupConfiguration", True) or not location:
         location = data.get("ResultConfiguration", {}).get("OutputLocation") or location
     if not location:
-        raise dialect.Refused("No output location provided.")
+        raise dialect.Refused(
+            "No output location provided. An output location is required either through the Workgroup result "
+            "configuration setting or as an API input.",
+            dialect.INVALID_INPUT,
+        )
+    context = data.get("QueryExecutionContext") or {}
+    parameters = data.get("ExecutionParameters", [])
+    statement = dialect.parse(sql)
+    if statement.kind == "EXECUTE":
+        statement, parameters = _prepared(statement, work_group, parameters)
+    statement = dialect.bind(statement, parameters)
     query_id = str(uuid.uuid4())
     scratch = location.rstrip("/") + "/"
     execution = {
@@ -111,10 +148,7 @@ def _accept(data: dict[str, Any]) -> tuple[dict[str, Any], engine.Job]:
         "StatementType": statement.type,
         "SubstatementType": statement.kind,
         "WorkGroup": work_group,
-        "QueryExecutionContext": {
-            "Database": database,
-            "Catalog": data.get("QueryExecutionContext", {}).get("Catalog", "AwsDataCatalog"),
-        },
+        "QueryExecutionContext": _shown_context(context),
         "ExecutionParameters": parameters,
         "ResultConfiguration": {"OutputLocation": scratch + query_id + _suffix(statement)},
         "ResultReuseConfiguration": data.get("ResultReuseConfiguration", {}),
@@ -125,17 +159,23 @@ def _accept(data: dict[str, Any]) -> tuple[dict[str, Any], engine.Job]:
         "Status": {"State": "QUEUED", "SubmissionDateTime": time.time()},
         "Statistics": {},
         "_events": 0,
-        "_bytes_limit": configuration.get("BytesScannedCutoffPerQuery"),
     }
     job = engine.Job(
         query_id=query_id,
         statement=statement,
-        database=database,
+        database=context.get("Database", "default").lower(),
+        catalog=context.get("Catalog", engine.DEFAULT_CATALOG).lower(),
         work_group=work_group,
         scratch=scratch,
+        bytes_limit=configuration.get("BytesScannedCutoffPerQuery"),
         connected=lambda connection: _connections.__setitem__(query_id, connection),
     )
     return execution, job
+
+
+def _shown_context(context: dict[str, str]) -> dict[str, str]:
+    """As GetQueryExecution returns it: the catalog in lower case, and nothing that was not sent."""
+    return {name: value.lower() if name == "Catalog" else value for name, value in context.items()}
 
 
 def _suffix(statement: dialect.Statement) -> str:
@@ -166,24 +206,16 @@ def _work(execution: dict[str, Any], job: engine.Job) -> None:
     queued_ms = round((begun - execution["Status"]["SubmissionDateTime"]) * 1000)
     if not _move(execution, "RUNNING"):
         return
+    failure = None
     try:
-        reused = _reusable(execution)
-        if reused is None:
-            result = _run_in_engine(job)
-            _keep_within_limit(execution, result)
-            _write(execution, job, result)
-        else:
-            result = engine.Result(columns=reused["columns"], rows=reused["rows"], types=reused["types"])
-            execution["ResultConfiguration"] = {"OutputLocation": reused["location"]}
-        execution["_results"] = {"columns": result.columns, "rows": result.rows}
-        execution["_column_types"] = result.types
-        execution["Statistics"]["DataScannedInBytes"] = result.scanned_bytes
-        execution["Statistics"]["ResultReuseInformation"] = {"ReusedPreviousResult": reused is not None}
-        state, error = "SUCCEEDED", None
-    except engine.Failure as failure:
-        state, error = "FAILED", failure
-    except Exception as bug:  # noqa: BLE001 - whatever it is, the query must end, as a system error
-        state, error = "FAILED", engine.Failure(f"GENERIC_INTERNAL_ERROR: {bug}", 100, 1, retryable=True)
+        _complete(execution, job)
+        state, reason = "SUCCEEDED", None
+    except engine.ScanLimitExceeded as limit:
+        execution["Statistics"]["DataScannedInBytes"] = limit.scanned_bytes
+        state, reason = "CANCELLED", str(limit)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the query must end
+        failure = _failure(error)
+        state, reason = "FAILED", str(failure)
     finally:
         _connections.pop(job.query_id, None)
     total_ms = round((time.time() - execution["Status"]["SubmissionDateTime"]) * 1000)
@@ -194,27 +226,36 @@ def _work(execution: dict[str, Any], job: engine.Job) -> None:
         "ServiceProcessingTimeInMillis": 0,
         "TotalExecutionTimeInMillis": max(1, total_ms),
     }
-    if error:
-        execution["Status"]["StateChangeReason"] = str(error)[:1024]
-        execution["Status"]["AthenaError"] = {
-            "ErrorCategory": error.category,
-            "ErrorType": error.error_type,
-            "Retryable": error.retryable,
-            "ErrorMessage": str(error)[:1024],
-        }
-    _move(execution, state)
+    _move(execution, state, reason, failure)
+
+
+def _complete(execution: dict[str, Any], job: engine.Job) -> None:
+    """Run the statement, or take an earlier result, and keep what Athena tells of a success."""
+    reused = _reusable(execution)
+    if reused is None:
+        result = _run_in_engine(job)
+        _write(execution, job, result)
+    else:
+        result = engine.Result(columns=reused["columns"], rows=reused["rows"], types=reused["types"])
+        execution["ResultConfiguration"] = {"OutputLocation": reused["location"]}
+    execution["_results"] = {"columns": result.columns, "rows": result.rows}
+    execution["_column_types"] = result.types
+    execution["Statistics"]["DataScannedInBytes"] = result.scanned_bytes
+    execution["Statistics"]["ResultReuseInformation"] = {"ReusedPreviousResult": reused is not None}
+
+
+def _failure(error: Exception) -> engine.Failure:
+    if isinstance(error, engine.Failure):
+        return error
+    if isinstance(error, RecursionError):
+        return engine.Failure("statement is too large (stack overflow during analysis)")
+    return engine.Failure(f"GENERIC_INTERNAL_ERROR: {error}", 100, 1, retryable=True)
 
 
 def _run_in_engine(job: engine.Job) -> engine.Result:
     if faults.next_of_athena(TRANSIENT):
         raise engine.Failure("Query exhausted resources at this scale factor", 0, 1, retryable=True)
     return engine.run(job)
-
-
-def _keep_within_limit(execution: dict[str, Any], result: engine.Result) -> None:
-    limit = execution["_bytes_limit"]
-    if limit is not None and result.scanned_bytes > limit:
-        raise engine.Failure(f"Bytes scanned limit was exceeded: {limit} bytes", 1000)
 
 
 def _write(execution: dict[str, Any], job: engine.Job, result: engine.Result) -> None:
@@ -261,15 +302,19 @@ def _stop(data: dict[str, Any]) -> Any:
     query_id = data.get("QueryExecutionId", "")
     execution = athena._executions.get(query_id)
     if execution is None:
-        return _refusal(f"QueryExecution {query_id} was not found")
+        return _refusal(
+            dialect.Refused(f"QueryExecution {query_id} was not found", "QUERY_EXECUTION_NOT_FOUND")
+        )
     _move(execution, "CANCELLED", "Query cancelled by user")
     if connection := _connections.get(query_id):
         connection.interrupt()
     return json_response({})
 
 
-def _move(execution: dict[str, Any], state: str, reason: str | None = None) -> bool:
-    """Change the state and tell of it. Return False if the query has ended before."""
+def _move(
+    execution: dict[str, Any], state: str, reason: str | None = None, failure: engine.Failure | None = None
+) -> bool:
+    """Change the state and publish it. Return False if the query has ended before."""
     status = execution["Status"]
     with _state_lock:
         previous = status["State"]
@@ -278,7 +323,14 @@ def _move(execution: dict[str, Any], state: str, reason: str | None = None) -> b
         if state in _TERMINAL:
             status["CompletionDateTime"] = time.time()
         if reason:
-            status["StateChangeReason"] = reason
+            status["StateChangeReason"] = reason[:1024]
+        if failure:
+            status["AthenaError"] = {
+                "ErrorCategory": failure.category,
+                "ErrorType": failure.error_type,
+                "Retryable": failure.retryable,
+                "ErrorMessage": str(failure)[:1024],
+            }
         status["State"] = state
     _tell(execution, previous)
     return True

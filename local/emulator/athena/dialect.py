@@ -1,6 +1,6 @@
 """Athena's SQL on DuckDB: parse it, tell what it is, translate it. sqlglot does the work."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlglot
 from sqlglot import exp
@@ -14,8 +14,16 @@ _AS_TEXT = {
 }
 
 
+MALFORMED_QUERY = "MALFORMED_QUERY"
+INVALID_INPUT = "INVALID_INPUT"
+
+
 class Refused(Exception):
-    """Athena would refuse the statement at submission; the text is its reason."""
+    """Athena would refuse the statement at submission; the text is its reason, `code` its AthenaErrorCode."""
+
+    def __init__(self, reason: str, code: str = MALFORMED_QUERY) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +47,8 @@ def parse(sql: str) -> Statement:
         trees = [tree for tree in sqlglot.parse(text, read="athena") if tree is not None]
     except SqlglotError as error:
         raise Refused(_reason(error)) from None
+    except RecursionError:
+        raise Refused("statement is too large (stack overflow while parsing)") from None
     if len(trees) != 1:
         raise Refused("Only one sql statement is allowed" if trees else "Query string cannot be empty")
     tree = trees[0]
@@ -85,7 +95,7 @@ def bind(statement: Statement, parameters: list[str]) -> Statement:
                 f"Execution parameter is not a literal: position {in_order.index(place) + 1}"
             ) from None
         place.replace(value)
-    return Statement(text=tree.sql(dialect="athena"), kind=statement.kind, type=statement.type, tree=tree)
+    return replace(statement, tree=tree)
 
 
 def literals(listing: str) -> list[str]:
@@ -105,6 +115,15 @@ def tables(tree: exp.Expr) -> list[exp.Table]:
         for table in tree.find_all(exp.Table)
         if table.name and not (table.name.lower() in own and not table.db)
     ]
+
+
+def position(node: exp.Expr, text: str) -> str:
+    """Where the node begins in the text, as Athena puts it before an error: `line 1:15: `."""
+    starts = [name.meta["start"] for name in node.find_all(exp.Identifier) if "start" in name.meta]
+    if not starts:
+        return ""
+    before = text[: min(starts)]
+    return f"line {before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}: "
 
 
 def to_duckdb(tree: exp.Expr) -> str:

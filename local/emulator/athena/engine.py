@@ -22,6 +22,8 @@ from sqlglot import exp
 from local.emulator.athena import dialect
 from local.emulator.glue import parquet_table
 
+DEFAULT_CATALOG = "awsdatacatalog"
+
 # Athena's ErrorType (Athena user guide, "Athena error catalog") of what DuckDB may say.
 _SYNTAX, _DATA, _DDL, _USER = 1006, 1001, 1003, 1000
 _ERROR_TYPES: tuple[tuple[type[duckdb.Error], int], ...] = (
@@ -65,6 +67,14 @@ class Failure(Exception):
         self.retryable = retryable
 
 
+class ScanLimitExceeded(Exception):
+    """The query would scan more than its workgroup allows: Athena cancels it and bills what it scanned."""
+
+    def __init__(self, scanned_bytes: int) -> None:
+        super().__init__("Bytes scanned limit was exceeded")
+        self.scanned_bytes = scanned_bytes
+
+
 @dataclass(kw_only=True)
 class Result:
     """Rows as text, as Athena gives them; None is NULL. `manifest` lists the S3 URIs that were written."""
@@ -80,14 +90,17 @@ class Result:
 class Job:
     """A statement to run. `scratch` is the S3 prefix of the workgroup's results.
 
-    `connected` gets DuckDB's connection, so that it can be interrupted.
+    `bytes_limit` is how much the workgroup lets a query scan. `connected` gets the DuckDB connection, so that
+    it can be interrupted.
     """
 
     query_id: str
     statement: dialect.Statement
     database: str
+    catalog: str
     work_group: str
     scratch: str
+    bytes_limit: int | None
     connected: Callable[[duckdb.DuckDBPyConnection], None]
 
 
@@ -133,7 +146,7 @@ def _select(job: Job) -> Result:
     tree = _tree(job)
     with duckdb.connect() as db:
         job.connected(db)
-        scanned = _attach(db, tree, job.database)
+        scanned = _attach(db, tree, job)
         return _result(db.execute(dialect.to_duckdb(tree)), scanned)
 
 
@@ -147,8 +160,10 @@ def _result(cursor: duckdb.DuckDBPyConnection, scanned: int = 0) -> Result:
     )
 
 
-def _attach(db: duckdb.DuckDBPyConnection, tree: exp.Expr, database: str) -> int:
+def _attach(db: duckdb.DuckDBPyConnection, tree: exp.Expr, job: Job) -> int:
     """Make the Glue tables that the statement names known to DuckDB; return the bytes of their files."""
+    database = job.database
+    _check_catalogs(tree, job)
     db.execute("SET TimeZone = 'UTC'")
     db.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(database)}; USE {_quoted(database)}")
     scanned = 0
@@ -164,7 +179,18 @@ def _attach(db: duckdb.DuckDBPyConnection, tree: exp.Expr, database: str) -> int
         relation = athena._table_relation(described, paths) if paths else athena._empty_relation(described)
         db.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(schema)}")
         db.execute(f"CREATE VIEW {_quoted(schema)}.{_quoted(name)} AS SELECT * FROM {relation}")
+    if job.bytes_limit is not None and scanned > job.bytes_limit:
+        raise ScanLimitExceeded(scanned)
     return scanned
+
+
+def _check_catalogs(tree: exp.Expr, job: Job) -> None:
+    """Athena accepts any catalog, and fails a query as soon as it reads a table there."""
+    for table in dialect.tables(tree):
+        catalog = table.catalog.lower() or job.catalog
+        if catalog != DEFAULT_CATALOG:
+            position = dialect.position(table, job.statement.text)
+            raise Failure(f"CATALOG_NOT_FOUND: {position}Catalog '{catalog}' does not exist", _SYNTAX)
 
 
 def _files(location: str) -> list[Path]:
@@ -207,7 +233,7 @@ def _create_table_as(job: Job) -> Result:
         raise Failure(f"TABLE_ALREADY_EXISTS: Table '{database}.{name}' already exists", _USER)
     with duckdb.connect() as db:
         job.connected(db)
-        scanned = _attach(db, select, job.database)
+        scanned = _attach(db, select, job)
         written, columns = _write_parquet(db, dialect.to_duckdb(select), location, job.query_id)
     _create_glue_table(database, name, location, columns)
     return Result(scanned_bytes=scanned, manifest=[written])
@@ -228,7 +254,7 @@ def _insert(job: Job) -> Result:
     select = tree.args["expression"]
     with duckdb.connect() as db:
         job.connected(db)
-        scanned = _attach(db, select, job.database)
+        scanned = _attach(db, select, job)
         columns = ", ".join(
             f"{_quoted(column['Name'])} {_duckdb_type(column['Type'])}"
             for column in described["StorageDescriptor"]["Columns"]
@@ -255,7 +281,7 @@ def _unload(job: Job) -> Result:
     location = match["location"].rstrip("/") + "/"
     with duckdb.connect() as db:
         job.connected(db)
-        scanned = _attach(db, tree, job.database)
+        scanned = _attach(db, tree, job)
         written, _ = _write_parquet(db, dialect.to_duckdb(tree), location, job.query_id)
     return Result(scanned_bytes=scanned, manifest=[written])
 
@@ -292,7 +318,7 @@ def _explain(job: Job) -> Result:
     analyze = "ANALYZE " if re.match(r"EXPLAIN\s+ANALYZE\b", job.statement.text, re.IGNORECASE) else ""
     with duckdb.connect() as db:
         job.connected(db)
-        scanned = _attach(db, tree, job.database)
+        scanned = _attach(db, tree, job)
         plan = db.execute(f"EXPLAIN {analyze}{dialect.to_duckdb(tree)}").fetchall()
     lines = [line for _, one in plan for line in str(one).splitlines()]
     return _listing("Query Plan", lines, scanned if analyze else 0)
