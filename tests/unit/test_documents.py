@@ -7,6 +7,8 @@ import pytest
 
 from tools.generate_docs import DECISIONS, DOCUMENTS, ROOT, render
 
+# Written by tools, so a clean checkout does not have them.
+_NOT_IN_GIT = (".venv/", "build/", "cdk.out/", "node_modules/")
 _FOLDERS = (".github", "benchmarks", "docs", "examples")
 PAGES = sorted([*ROOT.glob("*.md"), *(page for one in _FOLDERS for page in (ROOT / one).glob("**/*.md"))])
 
@@ -42,6 +44,15 @@ def test_relative_links_resolve(page: Path) -> None:
         if not file.exists() or (fragment and fragment not in _anchors(file)):
             broken.append(link)
     assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_paths_in_the_text_exist(page: Path) -> None:
+    """A path is a word in backticks that starts with one of the project's folders."""
+    folders = "|".join(sorted(re.escape(one.name) for one in ROOT.iterdir() if one.is_dir()))
+    paths = re.findall(rf"`((?:{folders})/[\w./-]*)`", _without_code(page.read_text()))
+    missing = [path for path in paths if not (ROOT / path).exists() and not path.startswith(_NOT_IN_GIT)]
+    assert missing == []
 
 
 _RECORD = re.compile(
