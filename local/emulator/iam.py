@@ -7,7 +7,7 @@ from ministack import app
 from ministack.core import iam_actions
 from ministack.services import athena
 
-from local.emulator import stepfunctions
+from local.emulator.stepfunctions import tasks
 
 _ministack_resource = iam_actions.extract_resource_arn
 _ministack_pin_origin = app.pin_request_origin
@@ -33,7 +33,7 @@ def _resource(
     if service == "athena" and (group := _work_group(json.loads(body or b"{}"))):
         return f"arn:aws:athena:{region}:{account_id}:workgroup/{group}"
     if service == "states" and (
-        machine := stepfunctions.machine_of(json.loads(body or b"{}").get("taskToken"))
+        machine := tasks.state_machine_of(json.loads(body or b"{}").get("taskToken"))
     ):
         return machine
     return _ministack_resource(service, method, path, headers, body, query_params, region, account_id)

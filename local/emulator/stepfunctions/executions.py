@@ -1,0 +1,420 @@
+"""Executions: start, run, stop, time out, redrive, describe. An ended execution never changes."""
+
+import contextvars
+import copy
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ministack.core.responses import error_response_json, get_account_id, get_region, json_response, now_iso
+from ministack.services import cloudwatch, eventbridge
+from ministack.services import stepfunctions as ministack
+
+# Step Functions developer guide, "Service quotas": input or result of a task, state or execution, in UTF-8.
+PAYLOAD_BYTES = 262_144
+
+_ENDED_BY = {
+    "SUCCEEDED": "ExecutionSucceeded",
+    "FAILED": "ExecutionFailed",
+    "ABORTED": "ExecutionAborted",
+    "TIMED_OUT": "ExecutionTimedOut",
+}
+_METRICS = {
+    "SUCCEEDED": "ExecutionsSucceeded",
+    "FAILED": "ExecutionsFailed",
+    "ABORTED": "ExecutionsAborted",
+    "TIMED_OUT": "ExecutionsTimedOut",
+}
+_REDRIVABLE = {"FAILED", "ABORTED", "TIMED_OUT"}
+_STATUS_EVENT_BYTES = 248 * 1024
+
+_ministack_list_executions = ministack._list_executions
+_ministack_handle_request = ministack.handle_request
+_events_lock = threading.Lock()
+
+
+class Ended(Exception):
+    """The execution has ended while one of its threads was at work."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Run:
+    """An execution from its start, or from a redrive, to its end.
+
+    `record` is MiniStack's; `parent` waits for this execution's end (.sync).
+    """
+
+    record: dict[str, Any]
+    definition: dict[str, Any]
+    context: dict[str, Any]
+    parent: "Run | None" = None
+    children: list["Run"] = field(default_factory=list)
+    # The state that a redrive enters again, and its input.
+    position: tuple[str, Any]
+    deadline: float = float("inf")
+    ended: bool = False
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def wait_for(self, met: Callable[[], bool], seconds: float | None = None) -> bool:
+        """Wait until `met` returns true, or for `seconds`; return whether it was met. Raise Ended."""
+        with self._changed:
+            limit = self.deadline - time.monotonic()
+            limit = limit if seconds is None else min(limit, seconds)
+            self._changed.wait_for(
+                lambda: met() or self.ended, None if limit == float("inf") else max(0, limit)
+            )
+        self.check()
+        return met()
+
+    def check(self) -> None:
+        """Raise Ended if the execution has ended, by its own time limit or otherwise."""
+        if time.monotonic() >= self.deadline:
+            self.end("TIMED_OUT")
+        if self.ended:
+            raise Ended
+
+    def notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def end(self, status: str, **details: Any) -> None:
+        """End the execution, unless it has ended; and the children that it waits for, unless it succeeded."""
+        with self._changed:
+            if self.ended:
+                return
+            self.ended = True
+            self.record |= {"status": status, "stopDate": now_iso(), **details}
+            kind = _ENDED_BY[status]
+            _append(self.record, kind, {f"{kind[0].lower()}{kind[1:]}EventDetails": details})
+            self._changed.notify_all()
+        for child in self.children:
+            child.end("ABORTED")
+        _publish_status(self.record, _METRICS[status])
+        if self.parent:
+            self.parent.notify()
+
+
+current: contextvars.ContextVar[Run] = contextvars.ContextVar("current execution")
+_runs: dict[str, Run] = {}
+
+
+def install() -> None:
+    ministack._start_execution = start
+    ministack._stop_execution = _stop
+    ministack._describe_execution = _describe
+    ministack._list_executions = _list
+    ministack._run_execution = _run_sync
+    ministack._add_event = _add_event
+    ministack._scaled_sleep = _sleep
+    ministack.handle_request = _handle_request
+
+
+async def _handle_request(
+    method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
+) -> Any:
+    if headers.get("x-amz-target", "").endswith(".RedriveExecution"):
+        return _redrive(json.loads(body or b"{}"))
+    return await _ministack_handle_request(method, path, headers, body, query_params)
+
+
+def start(data: dict[str, Any], parent: Run | None = None) -> Any:
+    """StartExecution. `parent` is the execution that waits for the end of this one."""
+    named_arn = data.get("stateMachineArn", "")
+    arn = ministack._resolve_state_machine_arn(named_arn)
+    if arn is None:
+        return error_response_json("StateMachineDoesNotExist", f"State Machine Does Not Exist: '{named_arn}'")
+    text = data.get("input", "{}")
+    if len(text.encode()) > PAYLOAD_BYTES:
+        return error_response_json(
+            "ValidationException",
+            "1 validation error detected: Value at 'input' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {PAYLOAD_BYTES}",
+        )
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return error_response_json(
+            "InvalidExecutionInput", f"Invalid State Machine Execution Input: '{error}'"
+        )
+    machine = ministack._state_machines[arn]
+    name = data.get("name") or ministack.new_uuid()
+    execution_arn = f"arn:aws:states:{get_region()}:{get_account_id()}:execution:{machine['name']}:{name}"
+    if known := ministack._executions.get(execution_arn):
+        if known["status"] == "RUNNING" and known["input"] == text:
+            return json_response({"executionArn": execution_arn, "startDate": known["startDate"]})
+        return error_response_json("ExecutionAlreadyExists", f"Execution Already Exists: '{execution_arn}'")
+    record = {
+        "executionArn": execution_arn,
+        "stateMachineArn": arn,
+        "name": name,
+        "status": "RUNNING",
+        "startDate": now_iso(),
+        "stopDate": None,
+        "input": text,
+        "output": None,
+        "redriveCount": 0,
+        "events": [],
+    }
+    ministack._executions[execution_arn] = record
+    _append(
+        record,
+        "ExecutionStarted",
+        {"executionStartedEventDetails": {"input": text, "roleArn": machine["roleArn"]}},
+    )
+    run = _first_run(record, parent)
+    _publish_status(record, "ExecutionsStarted")
+    _in_thread(run)
+    return json_response({"executionArn": execution_arn, "startDate": record["startDate"]})
+
+
+def run_of(execution_arn: str) -> Run:
+    return _runs[execution_arn]
+
+
+def _run_sync(execution_arn: str) -> None:
+    """Run an execution that StartSyncExecution has recorded, in the thread of the request."""
+    record = ministack._executions[execution_arn]
+    record["redriveCount"] = 0
+    _walk(_first_run(record, None))
+
+
+def _first_run(record: dict[str, Any], parent: Run | None) -> Run:
+    machine = ministack._state_machines[record["stateMachineArn"]]
+    definition = json.loads(machine["definition"])
+    state_input = json.loads(record["input"])
+    context = {
+        "QueryLanguage": definition.get("QueryLanguage", "JSONPath"),
+        "Execution": {
+            "Id": record["executionArn"],
+            "Input": state_input,
+            "Name": record["name"],
+            "RoleArn": machine["roleArn"],
+            "StartTime": record["startDate"],
+            "RedriveCount": 0,
+        },
+        "StateMachine": {"Id": record["stateMachineArn"], "Name": machine["name"]},
+        "variables": {},
+    }
+    run = _runs[record["executionArn"]] = Run(
+        record=record,
+        definition=definition,
+        context=context,
+        parent=parent,
+        position=(definition["StartAt"], state_input),
+    )
+    if parent:
+        parent.children.append(run)
+    return run
+
+
+def _in_thread(run: Run) -> None:
+    # The account and the region of the request are context variables.
+    threading.Thread(target=contextvars.copy_context().run, args=(_walk, run), daemon=True).start()
+
+
+def _walk(run: Run) -> None:
+    """Run the states from the position on to the end of the execution."""
+    current.set(run)
+    limit = run.definition.get("TimeoutSeconds", float("inf"))
+    run.deadline = time.monotonic() + limit
+    try:
+        name: str | None = run.position[0]
+        while name:
+            run.check()
+            name = _enter(run, name, run.position[1])
+    except Ended:
+        return
+    except ministack._ExecutionError as error:
+        run.end("FAILED", error=error.error, cause=error.cause)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the execution must end
+        run.end("FAILED", error="States.Runtime", cause=str(error))
+    else:
+        run.end("SUCCEEDED", output=json.dumps(run.position[1]))
+
+
+def _enter(run: Run, name: str, state_input: Any) -> str | None:
+    """Run one state and return the name of the next, which the position then has the input of."""
+    run.position = (name, state_input)
+    state = run.definition["States"].get(name)
+    if state is None:
+        raise ministack._ExecutionError("States.Runtime", f"State '{name}' not found in definition")
+    kind = state["Type"]
+    run.context["State"] = {"Name": name, "EnteredTime": now_iso(), "RetryCount": 0}
+    _add_event(
+        run.record,
+        f"{kind}StateEntered",
+        {"stateEnteredEventDetails": {"name": name, "input": json.dumps(state_input)}},
+    )
+    output, following = _execute(run, state, state_input)
+    check_size(output, f"The state '{name}' returned a result")
+    _add_event(
+        run.record,
+        f"{kind}StateExited",
+        {"stateExitedEventDetails": {"name": name, "output": json.dumps(output)}},
+    )
+    run.position = (following or name, output)
+    return following
+
+
+def _execute(run: Run, state: dict[str, Any], state_input: Any) -> tuple[Any, str | None]:
+    context = run.context
+    match state["Type"]:
+        case "Task" | "Parallel" | "Map" as kind:
+            execute = getattr(ministack, f"_execute_{kind.lower()}")
+            output, following = execute(state, state_input, run.record, context)
+        case "Pass" | "Choice" | "Wait" as kind:
+            output, following = getattr(ministack, f"_execute_{kind.lower()}")(state, state_input, context)
+        case "Succeed":
+            if ministack._state_query_language(state, context) == "JSONata":
+                output = ministack._apply_jsonata_output(state, state_input, context, default=state_input)
+            else:
+                output = ministack._apply_input_path(state, state_input, context)
+                output = ministack._apply_output_path(state, output, context)
+            following = None
+        case "Fail":
+            raise ministack._ExecutionError(*ministack._fail_state_error(state, state_input, context))
+        case kind:
+            raise ministack._ExecutionError("States.Runtime", f"Unknown state type: {kind}")
+    return output, following
+
+
+def check_size(value: Any, what: str) -> None:
+    if len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()) > PAYLOAD_BYTES:
+        raise ministack._ExecutionError(
+            "States.DataLimitExceeded",
+            f"{what} with a size exceeding the maximum number of bytes service limit.",
+        )
+
+
+def _sleep(seconds: float) -> None:
+    """A Wait state, or the pause before a Map or Parallel state is retried."""
+    if run := current.get(None):
+        run.wait_for(lambda: False, seconds)
+    else:
+        time.sleep(seconds)  # TestState
+
+
+def _add_event(record: dict[str, Any], kind: str, details: dict[str, Any] | None = None) -> None:
+    """Append to the history, unless the execution has ended."""
+    run = current.get(None)
+    if run is None or not run.ended:
+        _append(record, kind, details or {})
+
+
+def _append(record: dict[str, Any], kind: str, details: dict[str, Any]) -> None:
+    with _events_lock:
+        events = record["events"]
+        number = len(events) + 1
+        events.append(
+            {"id": number, "previousEventId": number - 1, "type": kind, "timestamp": now_iso(), **details}
+        )
+
+
+def _stop(data: dict[str, Any]) -> Any:
+    arn = data.get("executionArn", "")
+    run = _runs.get(arn)
+    if run is None:
+        return _unknown(arn)
+    run.end("ABORTED", **{name: data[name] for name in ("error", "cause") if data.get(name)})
+    return json_response({"stopDate": run.record["stopDate"]})
+
+
+def _describe(data: dict[str, Any]) -> Any:
+    arn = data.get("executionArn", "")
+    record = ministack._executions.get(arn)
+    return json_response(described(record)) if record else _unknown(arn)
+
+
+def _unknown(arn: str) -> Any:
+    return error_response_json("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
+
+
+def described(record: dict[str, Any]) -> dict[str, Any]:
+    """DescribeExecution's answer. What has no value is absent."""
+    succeeded = record["status"] == "SUCCEEDED"
+    redrivable = record["status"] in _REDRIVABLE
+    names = ("executionArn", "stateMachineArn", "name", "status", "startDate", "stopDate", "input")
+    answer = {name: record.get(name) for name in (*names, "error", "cause", "redriveDate", "mapRunArn")}
+    answer |= {
+        "inputDetails": {"included": True},
+        "output": record["output"] if succeeded else None,
+        "outputDetails": {"included": True} if succeeded else None,
+        "redriveCount": record.get("redriveCount", 0),
+        "redriveStatus": "REDRIVABLE" if redrivable else "NOT_REDRIVABLE",
+        "redriveStatusReason": (
+            None if redrivable else f"Execution is {record['status']} and cannot be redriven"
+        ),
+    }
+    return {name: value for name, value in answer.items() if value is not None}
+
+
+def _list(data: dict[str, Any]) -> Any:
+    """ListExecutions with the redrive filter. A page may have fewer entries than asked for, as on AWS."""
+    status, headers, body = _ministack_list_executions(data)
+    if status >= 400:  # noqa: PLR2004 - HTTP's client and server errors
+        return status, headers, body
+    answer = json.loads(body)
+    page = []
+    for entry in answer["executions"]:
+        record = ministack._executions[entry["executionArn"]]
+        count = record.get("redriveCount", 0)
+        if data.get("redriveFilter") in {None, "REDRIVEN" if count else "NOT_REDRIVEN"}:
+            entry |= {"redriveCount": count, "redriveDate": record.get("redriveDate")}
+            page.append({name: value for name, value in entry.items() if value is not None})
+    return json_response({**answer, "executions": page})
+
+
+def _redrive(data: dict[str, Any]) -> Any:
+    """RedriveExecution: enter the state that did not complete again, with its input and variables."""
+    arn = data.get("executionArn", "")
+    record = ministack._executions.get(arn)
+    if record is None:
+        return _unknown(arn)
+    if record["status"] not in _REDRIVABLE:
+        return error_response_json(
+            "ExecutionNotRedrivable", f"Execution is {record['status']} and cannot be redriven"
+        )
+    moment = now_iso()
+    count = record["redriveCount"] + 1
+    record |= {"status": "RUNNING", "stopDate": None, "error": None, "cause": None}
+    record |= {"redriveCount": count, "redriveDate": moment}
+    before = _runs[arn]
+    context = copy.deepcopy(before.context)
+    context["Execution"] |= {"RedriveCount": count, "RedriveTime": moment}
+    run = _runs[arn] = Run(
+        record=record, definition=before.definition, context=context, position=before.position
+    )
+    _append(record, "ExecutionRedriven", {"executionRedrivenEventDetails": {"redriveCount": count}})
+    _publish_status(record, "ExecutionsRedriven")
+    _in_thread(run)
+    return json_response({"redriveDate": ministack._timestamp_response_value(moment)})
+
+
+def _publish_status(record: dict[str, Any], metric: str) -> None:
+    """Count the change in CloudWatch, and send the "Execution Status Change" event."""
+    cloudwatch.record_metric("AWS/States", metric, 1, "Count", {"StateMachineArn": record["stateMachineArn"]})
+    if record.get("sync"):
+        # Express workflows send no such events.
+        return
+    detail = {
+        **dict.fromkeys(("output", "outputDetails", "error", "cause", "stopDate", "redriveDate")),
+        **described(record),
+        "startDate": ministack._iso_to_epoch_ms(record["startDate"]),
+        "stopDate": ministack._iso_to_epoch_ms(record["stopDate"]),
+        "redriveDate": ministack._iso_to_epoch_ms(record.get("redriveDate")),
+        "stateMachineVersionArn": None,
+        "stateMachineAliasArn": None,
+    }
+    for name in ("input", "output"):
+        if len(json.dumps(detail[name])) > _STATUS_EVENT_BYTES:
+            detail |= {name: None, f"{name}Details": {"included": False}}
+    entry = {
+        "Source": "aws.states",
+        "DetailType": "Step Functions Execution Status Change",
+        "Detail": json.dumps(detail),
+        "Resources": [record["executionArn"]],
+    }
+    eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)

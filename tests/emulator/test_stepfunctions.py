@@ -1,0 +1,344 @@
+"""Step Functions of the emulator against what AWS documents."""
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.emulator.conftest import Emulator, wait_until
+
+CHILD = "arn:aws:states:::states:startExecution.sync:2"
+CALLBACK = "arn:aws:states:::lambda:invoke.waitForTaskToken"
+RETURNS_ITS_INPUT = "def handler(event, context):\n    return event\n"
+
+
+class Machines:
+    """Creates state machines and runs executions of them."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.client = emulator.client("stepfunctions")
+        self.role = emulator.role()
+
+    def create(self, definition: dict[str, Any]) -> str:
+        answer = self.client.create_state_machine(
+            name=f"machine-{uuid.uuid4()}",
+            roleArn=self.role,
+            definition=json.dumps({"QueryLanguage": "JSONata", **definition}),
+        )
+        return str(answer["stateMachineArn"])
+
+    def of_one(self, **state: Any) -> str:
+        """A state machine with one state."""
+        fields = {name: value for name, value in {"End": True, **state}.items() if value is not None}
+        return self.create({"StartAt": "Only", "States": {"Only": fields}})
+
+    def start(self, arn: str, document: Any = None, **parameters: Any) -> str:
+        answer = self.client.start_execution(
+            stateMachineArn=arn, input=json.dumps({} if document is None else document), **parameters
+        )
+        return str(answer["executionArn"])
+
+    def describe(self, execution_arn: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self.client.describe_execution(executionArn=execution_arn)
+        del answer["ResponseMetadata"]
+        return answer
+
+    def ended(self, execution_arn: str) -> dict[str, Any]:
+        """DescribeExecution's answer, once the execution has ended."""
+        wait_until(lambda: self.describe(execution_arn)["status"] != "RUNNING")
+        return self.describe(execution_arn)
+
+    def run(self, arn: str, document: Any = None) -> dict[str, Any]:
+        return self.ended(self.start(arn, document))
+
+    def executions(self, machine_arn: str, **filters: str) -> list[dict[str, Any]]:
+        answer = self.client.list_executions(stateMachineArn=machine_arn, **filters)
+        return list(answer["executions"])
+
+    def history(self, execution_arn: str) -> list[str]:
+        """The types of the execution's events."""
+        answer = self.client.get_execution_history(executionArn=execution_arn, maxResults=1000)
+        return [event["type"] for event in answer["events"]]
+
+    def details(self, execution_arn: str, kind: str) -> list[dict[str, Any]]:
+        """The details of the execution's events of one type."""
+        answer = self.client.get_execution_history(executionArn=execution_arn, maxResults=1000)
+        name = f"{kind[0].lower()}{kind[1:]}EventDetails"
+        return [event[name] for event in answer["events"] if event["type"] == kind]
+
+    def token(self, execution_arn: str) -> str:
+        """The task token of the latest callback that the execution has asked for."""
+        arguments = json.loads(self.details(execution_arn, "TaskScheduled")[-1]["parameters"])
+        return str(arguments["Payload"]["Token"])
+
+
+@pytest.fixture
+def machines(emulator: Emulator) -> Machines:
+    return Machines(emulator)
+
+
+@pytest.fixture
+def callback(function: Callable[..., str]) -> dict[str, Any]:
+    """A state that waits for a callback."""
+    arn = function(RETURNS_ITS_INPUT)
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
+        "Arguments": {"FunctionName": arn, "Payload": {"Token": "{% $states.context.Task.Token %}"}},
+    }
+
+
+def waiting(machines: Machines, execution_arn: str) -> str:
+    """Wait until the execution waits for its callback."""
+    wait_until(lambda: machines.history(execution_arn)[-1] == "TaskSubmitted")
+    return execution_arn
+
+
+def test_an_aborted_execution_never_changes(machines: Machines, callback: dict[str, Any]) -> None:
+    execution = waiting(machines, machines.start(machines.of_one(**callback)))
+
+    machines.client.stop_execution(executionArn=execution, error="Operator", cause="maintenance")
+
+    aborted = machines.describe(execution)
+    with pytest.raises(machines.client.exceptions.TaskTimedOut):
+        machines.client.send_task_failure(taskToken=machines.token(execution), error="Late", cause="{}")
+    again = machines.client.stop_execution(executionArn=execution, error="Again")
+    assert (aborted["status"], aborted["error"], aborted["cause"]) == ("ABORTED", "Operator", "maintenance")
+    assert again["stopDate"] == aborted["stopDate"]
+    assert machines.describe(execution) == aborted
+    assert machines.history(execution)[-1] == "ExecutionAborted"
+
+
+def test_an_aborted_parent_aborts_its_child(machines: Machines, callback: dict[str, Any]) -> None:
+    child = machines.of_one(**callback)
+    parent = machines.start(
+        machines.of_one(Type="Task", Resource=CHILD, Arguments={"StateMachineArn": child, "Input": {}})
+    )
+    (child_execution,) = wait_until(lambda: machines.executions(child))
+
+    machines.client.stop_execution(executionArn=parent)
+
+    assert machines.ended(child_execution["executionArn"])["status"] == "ABORTED"
+    assert machines.describe(parent)["status"] == "ABORTED"
+
+
+def test_a_failed_child_fails_its_parents_task_with_its_description(machines: Machines) -> None:
+    child = machines.of_one(Type="Fail", Error="Custom.Error", Cause="the reason", End=None)
+    parent = machines.run(
+        machines.of_one(Type="Task", Resource=CHILD, Arguments={"StateMachineArn": child, "Input": {"a": 1}})
+    )
+
+    cause = json.loads(parent["cause"])
+    assert (parent["status"], parent["error"]) == ("FAILED", "States.TaskFailed")
+    assert (cause["Status"], cause["Error"], cause["Cause"]) == ("FAILED", "Custom.Error", "the reason")
+    assert cause["Input"] == '{"a": 1}'
+    assert cause["ExecutionArn"].startswith("arn:aws:states:")
+    assert isinstance(cause["StopDate"], int)
+
+
+def test_a_childs_output_is_json(machines: Machines) -> None:
+    child = machines.of_one(Type="Pass", Output={"b": "{% $states.input.a + 1 %}"})
+    parent = machines.run(
+        machines.of_one(
+            Type="Task",
+            Resource=CHILD,
+            Arguments={"StateMachineArn": child, "Input": {"a": 1}},
+            Output="{% $states.result.Output.b %}",
+        )
+    )
+
+    assert parent["output"] == "2"
+
+
+def test_a_payload_over_256_kib_is_caught_by_its_name_only(
+    machines: Machines, function: Callable[..., str]
+) -> None:
+    arn = function(RETURNS_ITS_INPUT)
+    text = "x" * 131_000
+
+    def outcome(*names: str) -> tuple[str, str | None]:
+        execution = machines.run(
+            machines.create(
+                {
+                    "StartAt": "Doubled",
+                    "States": {
+                        "Doubled": {
+                            "Type": "Task",
+                            "Resource": arn,
+                            "Arguments": ["{% $states.input %}", "{% $states.input & 'y' %}", "z" * 300],
+                            "Catch": [{"ErrorEquals": [name], "Next": "Caught"} for name in names],
+                            "End": True,
+                        },
+                        "Caught": {"Type": "Pass", "Output": "caught", "End": True},
+                    },
+                }
+            ),
+            text,
+        )
+        return execution["status"], execution.get("error")
+
+    assert outcome("States.ALL") == ("FAILED", "States.DataLimitExceeded")
+    assert outcome("States.DataLimitExceeded") == ("SUCCEEDED", None)
+
+
+def test_a_result_over_256_kib_fails_the_task(machines: Machines, function: Callable[..., str]) -> None:
+    arn = function("def handler(event, context):\n    return 'x' * event['Characters']\n")
+    machine = machines.of_one(Type="Task", Resource=arn, Output="short")
+
+    assert machines.run(machine, {"Characters": 262_142})["status"] == "SUCCEEDED"
+    assert machines.run(machine, {"Characters": 262_143})["error"] == "States.DataLimitExceeded"
+
+
+def test_a_variable_is_assigned_in_a_catch(machines: Machines, function: Callable[..., str]) -> None:
+    arn = function("def handler(event, context):\n    raise LookupError('nothing')\n")
+    execution = machines.run(
+        machines.create(
+            {
+                "StartAt": "Fails",
+                "States": {
+                    "Fails": {
+                        "Type": "Task",
+                        "Resource": arn,
+                        "Catch": [
+                            {
+                                "ErrorEquals": ["LookupError"],
+                                "Assign": {"error": "{% $states.errorOutput.Error %}"},
+                                "Output": {"since": "{% $states.context.State.EnteredTime %}"},
+                                "Next": "Caught",
+                            }
+                        ],
+                        "End": True,
+                    },
+                    "Caught": {"Type": "Pass", "Output": "{% $error %}", "End": True},
+                },
+            }
+        )
+    )
+
+    assert execution["output"] == '"LookupError"'
+
+
+def test_time_limits_may_be_expressions(machines: Machines, callback: dict[str, Any]) -> None:
+    machine = machines.of_one(**callback, TimeoutSeconds="{% $states.input.Seconds %}")
+
+    execution = machines.run(machine, {"Seconds": 1})
+
+    assert (execution["status"], execution["error"]) == ("FAILED", "States.Timeout")
+    assert "TaskTimedOut" in machines.history(execution["executionArn"])
+    assert machines.run(machine, {"Seconds": 0})["error"] == "States.QueryEvaluationError"
+
+
+def test_an_execution_ends_at_its_own_time_limit(machines: Machines, callback: dict[str, Any]) -> None:
+    machine = machines.create(
+        {"TimeoutSeconds": 1, "StartAt": "Only", "States": {"Only": {**callback, "End": True}}}
+    )
+
+    execution = machines.run(machine)
+
+    assert execution["status"] == "TIMED_OUT"
+    assert machines.history(execution["executionArn"])[-1] == "ExecutionTimedOut"
+
+
+def test_each_attempt_has_its_own_token(machines: Machines, callback: dict[str, Any]) -> None:
+    retry = {"ErrorEquals": ["Again"], "IntervalSeconds": 1, "MaxDelaySeconds": 1, "JitterStrategy": "FULL"}
+    execution = waiting(machines, machines.start(machines.of_one(**callback, Retry=[retry])))
+    first = machines.token(execution)
+
+    machines.client.send_task_failure(taskToken=first, error="Again")
+
+    wait_until(lambda: machines.token(execution) != first)
+    waiting(machines, execution)
+    with pytest.raises(machines.client.exceptions.TaskTimedOut):
+        machines.client.send_task_success(taskToken=first, output="1")
+    machines.client.send_task_success(taskToken=machines.token(execution), output="2")
+    assert machines.ended(execution)["output"] == "2"
+
+
+def test_a_redrive_enters_the_failed_state_again(machines: Machines, callback: dict[str, Any]) -> None:
+    execution = waiting(machines, machines.start(machines.of_one(**callback), {"a": 1}))
+    machines.client.send_task_failure(taskToken=machines.token(execution), error="Failed")
+    assert machines.ended(execution)["redriveStatus"] == "REDRIVABLE"
+
+    answer = machines.client.redrive_execution(executionArn=execution)
+
+    waiting(machines, execution)
+    running = machines.describe(execution)
+    assert (running["status"], running["redriveCount"]) == ("RUNNING", 1)
+    assert running["redriveDate"] == answer["redriveDate"]
+    assert "error" not in running
+    machines.client.send_task_success(taskToken=machines.token(execution), output="1")
+    assert machines.ended(execution)["status"] == "SUCCEEDED"
+
+
+def test_redrive_answers_with_epoch_seconds(machines: Machines) -> None:
+    """Clients other than boto3 refuse a date in any other form."""
+    failed = machines.run(machines.of_one(Type="Fail", End=None))
+    bodies: list[bytes] = []
+    machines.client.meta.events.register(
+        "before-parse.sfn.RedriveExecution", lambda response_dict, **_: bodies.append(response_dict["body"])
+    )
+
+    machines.client.redrive_execution(executionArn=failed["executionArn"])
+
+    assert isinstance(json.loads(bodies[0])["redriveDate"], float)
+
+
+def test_executions_are_listed_by_status_and_redrive(machines: Machines) -> None:
+    machine = machines.of_one(Type="Fail", Error="Custom.Error", End=None)
+    once, redriven = (machines.run(machine)["executionArn"] for _ in range(2))
+    machines.client.redrive_execution(executionArn=redriven)
+    machines.ended(redriven)
+
+    def listed(**filters: str) -> set[str]:
+        return {one["executionArn"] for one in machines.executions(machine, **filters)}
+
+    assert listed(statusFilter="FAILED") == {once, redriven}
+    assert listed(statusFilter="SUCCEEDED") == set()
+    assert listed(redriveFilter="REDRIVEN") == {redriven}
+    assert listed(redriveFilter="NOT_REDRIVEN", statusFilter="FAILED") == {once}
+
+
+def test_only_a_success_has_an_output(machines: Machines) -> None:
+    failed = machines.run(machines.of_one(Type="Fail", Error="Custom.Error", Cause="why", End=None))
+
+    assert "output" not in failed
+    assert failed["redriveCount"] == 0
+
+
+def test_a_start_is_repeated_under_its_name_while_it_runs(
+    machines: Machines, callback: dict[str, Any]
+) -> None:
+    machine = machines.of_one(**callback)
+
+    first = machines.start(machine, {"a": 1}, name="daily")
+
+    assert machines.start(machine, {"a": 1}, name="daily") == first
+    with pytest.raises(machines.client.exceptions.ExecutionAlreadyExists):
+        machines.start(machine, {"a": 2}, name="daily")
+
+
+@pytest.mark.parametrize(
+    ("document", "error"),
+    [("{", "InvalidExecutionInput"), (json.dumps("x" * 262_143), "ValidationException")],
+)
+def test_an_input_that_step_functions_refuses(machines: Machines, document: str, error: str) -> None:
+    machine = machines.of_one(Type="Pass")
+
+    with pytest.raises(ClientError) as refusal:
+        machines.client.start_execution(stateMachineArn=machine, input=document)
+
+    assert refusal.value.response["Error"]["Code"] == error
+
+
+def test_executions_are_counted(emulator: Emulator, machines: Machines) -> None:
+    machine = machines.of_one(Type="Fail", Error="Custom.Error", End=None)
+    machines.run(machine)
+
+    metrics = emulator.client("cloudwatch").list_metrics(
+        Namespace="AWS/States", Dimensions=[{"Name": "StateMachineArn", "Value": machine}]
+    )["Metrics"]
+
+    assert {one["MetricName"] for one in metrics} == {"ExecutionsStarted", "ExecutionsFailed"}
