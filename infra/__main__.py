@@ -1,4 +1,4 @@
-"""The CDK app, as cdk.json starts it: `python -m infra`."""
+"""The CDK app; cdk.json runs it as `python -m infra`."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from infra.stack import QueryStack
 
 
 def main() -> int:
-    """Return 0, or 1 after words about a wrong setting, a failed bundle, or a finding of cdk-nag."""
+    """Return 0, or 1 after reporting an invalid setting, a failed bundle or a cdk-nag finding."""
     app = App()
     try:
         settings = Settings.from_context(app.node.get_all_context())
@@ -21,12 +21,12 @@ def main() -> int:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
     QueryStack(app, settings=settings, code=code)
-    # A finding that nobody has explained fails the synthesis.
+    # A finding without an acknowledgement fails the synthesis.
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     try:
         app.synth()
     except RuntimeError as error:
-        # The findings have been printed; the trace of CDK's own JavaScript adds nothing.
+        # CDK has printed the findings; its JavaScript stack trace adds nothing.
         if str(error).startswith("ValidationFailed"):
             return 1
         raise

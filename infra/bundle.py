@@ -1,6 +1,6 @@
-"""What the Lambda functions are deployed from: their code, the schemas and the locked dependencies.
+"""The functions' deployment bundle: their code, the schemas and the locked dependencies.
 
-Built without Docker: pip fetches wheels for the runtime's platform whatever machine it runs on. See
+Built without Docker: pip downloads wheels for Lambda's platform on any machine. See
 docs/adr/0006-bundling-without-docker.md.
 """
 
@@ -15,8 +15,8 @@ from pathlib import Path
 PYTHON = "3.13"
 _PLATFORM = "manylinux2014_aarch64"
 
-# What pip brings and no function needs. Of a dependency's metadata, its version and its licence stay.
-_NEEDLESS = (
+# Installed by pip but not needed at run time. A dependency's version and licence stay.
+_UNNEEDED = (
     *("bin", "**/tests", "**/*.min.js", "**/*.min.css"),
     *("*.dist-info/RECORD", "*.dist-info/WHEEL", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED"),
 )
@@ -27,7 +27,7 @@ class BundleError(Exception):
 
 
 def bundle(root: Path) -> Path:
-    """Return the directory to deploy, built under `root`/build unless the same input was built before.
+    """Return the directory to deploy, built under `root`/build unless the same input has been built before.
 
     `root` is the project's directory. Raise BundleError.
     """
@@ -35,9 +35,7 @@ def bundle(root: Path) -> Path:
     sources = sorted([*(root / "functions").rglob("*.py"), *(root / "statemachine").glob("*.schema.json")])
     compiler = _compiler()
     if compiler is None:
-        notice = (
-            f"no python{PYTHON} here: the functions go without bytecode, their imports take 2.5 times as long"
-        )
+        notice = f"python{PYTHON} not found; bundling without bytecode (slower cold starts)"
         print(notice, file=sys.stderr)  # noqa: T201
 
     def fill_dependencies(directory: Path) -> None:
@@ -69,7 +67,7 @@ def _digest(root: Path, paths: Iterable[Path], extra: str = "") -> str:
 
 
 def _cached(build: Path, name: str, digest: str, fill: Callable[[Path], None]) -> Path:
-    """`build`/`name`-`digest`, filled if it is not there. It appears at once and whole, or not at all."""
+    """`build`/`name`-`digest`, filled if it does not exist. It appears complete or not at all."""
     target = build / f"{name}-{digest}"
     if target.is_dir():
         return target
@@ -81,7 +79,7 @@ def _cached(build: Path, name: str, digest: str, fill: Callable[[Path], None]) -
         try:
             filled.rename(target)
         except OSError:
-            # Somebody else's synthesis was first, with the same content.
+            # A concurrent synthesis has built the same content.
             if not target.is_dir():
                 raise
     return target
@@ -89,29 +87,29 @@ def _cached(build: Path, name: str, digest: str, fill: Callable[[Path], None]) -
 
 def _install(lock: Path, directory: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input"]
-    wanted = ["--require-hashes", "--no-deps", "--requirement", str(lock)]
+    requirements = ["--require-hashes", "--no-deps", "--requirement", str(lock)]
     runtime = ["--platform", _PLATFORM, "--python-version", PYTHON, "--only-binary=:all:", "--no-compile"]
     run = subprocess.run(  # noqa: S603
-        [*pip, "install", *wanted, *runtime, "--target", str(directory)],
+        [*pip, "install", *requirements, *runtime, "--target", str(directory)],
         capture_output=True,
         text=True,
         check=False,
     )
     if run.returncode:
-        words = [line for line in run.stderr.splitlines() if line.strip()] or [f"exit code {run.returncode}"]
-        errors = [line for line in words if line.startswith("ERROR")] or words
+        output = [line for line in run.stderr.splitlines() if line.strip()] or [f"exit code {run.returncode}"]
+        errors = [line for line in output if line.startswith("ERROR")] or output
         raise BundleError(f"pip cannot install {lock.name} for the functions: {errors[-1]}")
-    for pattern in _NEEDLESS:
+    for pattern in _UNNEEDED:
         for path in sorted(directory.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _compiler() -> str | None:
-    """A Python of the runtime's version: bytecode of any other is not used."""
+    """A Python of the runtime's version, which ignores bytecode of any other."""
     probe = f"import sys; sys.exit('{PYTHON}' != '%d.%d' % sys.version_info[:2])"
     installed = sorted((Path.home() / ".pyenv" / "versions").glob(f"{PYTHON}*/bin/python{PYTHON}"))
     for candidate in filter(None, [shutil.which(f"python{PYTHON}"), *map(str, installed)]):
-        # pyenv's own python3.13 on PATH fails unless that version is switched on.
+        # pyenv's shim on PATH fails unless that version is enabled.
         run = subprocess.run([candidate, "-c", probe], capture_output=True, check=False)  # noqa: S603
         if run.returncode == 0:
             return candidate
@@ -119,7 +117,7 @@ def _compiler() -> str | None:
 
 
 def _compile(compiler: str, directory: Path) -> None:
-    """Bytecode beside the sources, valid whatever the zip's time stamps; tracebacks name /var/task."""
+    """Compile bytecode that is valid for any file time, with paths below /var/task."""
     invalidation = ["--invalidation-mode", "unchecked-hash"]
     subprocess.run(  # noqa: S603
         [
@@ -140,6 +138,6 @@ def _compile(compiler: str, directory: Path) -> None:
 
 
 def _make_readable(directory: Path) -> None:
-    """For the runtime's user, whatever this machine's umask is: the zip keeps the modes."""
+    """Make files readable for Lambda's user under any umask: the zip keeps the modes."""
     for path in directory.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)

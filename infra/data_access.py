@@ -1,4 +1,4 @@
-"""What queries may reach: the databases and S3 prefixes of the settings, and nothing else."""
+"""Data access of queries: the databases and S3 prefixes in the settings, and nothing else."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -6,11 +6,12 @@ from itertools import groupby
 from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
 
-from infra.permissions import allow
-from infra.settings import Prefix, Settings
+from infra.parsers import Prefix
+from infra.permissions import grant
+from infra.settings import Settings
 
-# What Athena's statements need of Glue (Athena user guide, "Configure access to databases and tables in the
-# AWS Glue Data Catalog"). Partitions are no resources of their own: they go with table, database and catalog.
+# The Glue actions of Athena's statements (Athena user guide, "Configure access to databases and tables in the
+# AWS Glue Data Catalog"). Partitions have no ARN: their actions need table, database and catalog.
 _READ_TABLES = (
     *("glue:GetTable", "glue:GetTables"),
     *("glue:GetPartition", "glue:GetPartitions", "glue:BatchGetPartition"),
@@ -25,12 +26,12 @@ _WRITE_TABLES = (
     ),
     *("glue:DeletePartition", "glue:BatchDeletePartition"),
 )
-# Iceberg tables, and CREATE TABLE AS SELECT that fails, delete what they wrote.
+# Iceberg tables delete objects, and so does a failed CREATE TABLE AS SELECT.
 _WRITE_OBJECTS = ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
 
 
-def allow_databases(role: iam.Role, settings: Settings) -> None:
-    """Describe the databases, read their tables, and change the tables of those for writing."""
+def grant_databases(role: iam.Role, settings: Settings) -> None:
+    """Describe the databases, read their tables, and change the tables of the writable ones."""
     stack = Stack.of(role)
     catalog = stack.format_arn(service="glue", resource="catalog", arn_format=ArnFormat.NO_RESOURCE_NAME)
 
@@ -44,60 +45,60 @@ def allow_databases(role: iam.Role, settings: Settings) -> None:
 
     writable = settings.write_databases
     readable = sorted({*settings.read_databases, *writable})
-    # Athena asks for the query's own database, and for "default", whatever the query reads, and DDL lists
-    # databases (https://github.com/awsdocs/amazon-athena-user-guide/issues/81): described here, not read.
+    # Athena describes the query's database and "default" for every query, and DDL lists databases
+    # (https://github.com/awsdocs/amazon-athena-user-guide/issues/81). This does not grant their tables.
     known = sorted({"default", settings.default_database, *readable})
-    allow(
+    grant(
         role,
-        "FindDatabases",
+        "DescribeDatabases",
         actions=["glue:GetDatabase", "glue:GetDatabases"],
-        on=[catalog, *databases(known)],
+        resources=[catalog, *databases(known)],
     )
     for sid, names, actions in (
         ("ReadTables", readable, _READ_TABLES),
         ("WriteTables", writable, _WRITE_TABLES),
     ):
         if names:
-            allow(
+            grant(
                 role,
                 sid,
                 actions=actions,
-                on=[catalog, *databases(names), *tables(names)],
-                wildcards="The settings grant whole databases; tables come and go.",
+                resources=[catalog, *databases(names), *tables(names)],
+                wildcard_reason="The settings grant whole databases, whose tables change.",
             )
 
 
-def allow_prefixes(role: iam.Role, settings: Settings) -> None:
-    """Read the objects under the prefixes, and write under those for writing."""
+def grant_prefixes(role: iam.Role, settings: Settings) -> None:
+    """Read objects under the prefixes, and write under the writable ones."""
     partition = Stack.of(role).partition
     writable = settings.write_prefixes
     for number, (bucket, keys) in enumerate(_by_bucket([*settings.read_prefixes, *writable])):
         arn = f"arn:{partition}:s3:::{bucket}"
-        allow(role, f"LocateData{number}", actions=["s3:GetBucketLocation"], on=[arn])
-        allow(
+        grant(role, f"LocateData{number}", actions=["s3:GetBucketLocation"], resources=[arn])
+        grant(
             role,
             f"ListData{number}",
             actions=["s3:ListBucket"],
-            on=[arn],
-            when={"StringLike": {"s3:prefix": [f"{key}*" for key in keys]}},
+            resources=[arn],
+            conditions={"StringLike": {"s3:prefix": [f"{key}*" for key in keys]}},
         )
-        allow(
+        grant(
             role,
             f"ReadData{number}",
             actions=["s3:GetObject"],
-            on=[f"{arn}/{key}*" for key in keys],
-            wildcards="The settings grant whole prefixes; objects come and go.",
+            resources=[f"{arn}/{key}*" for key in keys],
+            wildcard_reason="The settings grant whole prefixes, whose objects change.",
         )
     for number, (bucket, keys) in enumerate(_by_bucket(writable)):
         arn = f"arn:{partition}:s3:::{bucket}"
-        # This action knows no condition on the prefix.
-        allow(role, f"FindUploads{number}", actions=["s3:ListBucketMultipartUploads"], on=[arn])
-        allow(
+        # This action supports no condition on the prefix.
+        grant(role, f"ListUploads{number}", actions=["s3:ListBucketMultipartUploads"], resources=[arn])
+        grant(
             role,
             f"WriteData{number}",
             actions=_WRITE_OBJECTS,
-            on=[f"{arn}/{key}*" for key in keys],
-            wildcards="The settings grant whole prefixes; objects come and go.",
+            resources=[f"{arn}/{key}*" for key in keys],
+            wildcard_reason="The settings grant whole prefixes, whose objects change.",
         )
 
 

@@ -9,5 +9,5 @@ SOURCE = Path(__file__).parents[1] / "statemachine" / "athena_query.asl.yaml"
 
 
 def render_document(source: Path = SOURCE) -> str:
-    """The document as JSON with its `${...}` left in: anchors and aliases resolved, comments gone."""
+    """The document as JSON with its `${...}` substitutions: anchors resolved, comments removed."""
     return json.dumps(yaml.safe_load(source.read_text()), indent=2, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""One Lambda function with a role and a log group of its own."""
+"""A Lambda function with its own role and log group."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +12,12 @@ from constructs import Construct
 
 from functions.settings import FUNCTION_TIMEOUT_SECONDS
 from infra.log import log_group
-from infra.permissions import acknowledge, allow
+from infra.permissions import acknowledge, grant
 from infra.settings import Settings
 
 
 class Function(Construct):
-    """`function`, its `role` and its `log_group`. The role may log and trace; more is granted to it."""
+    """`function`, its `role` and its `log_group`. The role may write logs and traces; grant it the rest."""
 
     def __init__(
         self,
@@ -35,18 +35,18 @@ class Function(Construct):
         self.role = iam.Role(
             self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"), description=description
         )
-        allow(
+        grant(
             self.role,
             "WriteLog",
             actions=["logs:CreateLogStream", "logs:PutLogEvents"],
-            on=[self.log_group.log_group_arn],
+            resources=[self.log_group.log_group_arn],
         )
-        allow(
+        grant(
             self.role,
             "WriteTraces",
             actions=["xray:PutTraceSegments", "xray:PutTelemetryRecords"],
-            on=["*"],
-            wildcards="X-Ray has no resources to name (service authorization reference).",
+            resources=["*"],
+            wildcard_reason="These X-Ray actions have no resource types (service authorization reference).",
         )
         self.function = lambda_.Function(
             self,
@@ -56,11 +56,11 @@ class Function(Construct):
             architecture=lambda_.Architecture.ARM_64,
             handler=handler,
             code=lambda_.Code.from_asset(str(code)),
-            # CPU comes with memory, and a cold start is latency that a caller sees.
+            # CPU scales with memory, and a cold start adds to the caller's latency.
             memory_size=512,
             timeout=Duration.seconds(FUNCTION_TIMEOUT_SECONDS),
             environment=dict(environment),
-            # CDK would add statements of its own.
+            # Otherwise CDK adds statements to the role.
             role=self.role.without_policy_updates(),
             log_group=self.log_group,
             tracing=lambda_.Tracing.ACTIVE,
@@ -68,12 +68,12 @@ class Function(Construct):
         acknowledge(
             self.function,
             "AwsSolutions-L1",
-            "Tests and bytecode are for Python 3.13; a newer runtime is a change to both.",
+            "The tests and the bundled bytecode target Python 3.13; a newer runtime changes both.",
         )
 
     def send_failures_to(self, queue: sqs.Queue) -> None:
-        """Put an event there that the function could not handle in any of Lambda's three tries."""
-        allow(self.role, "KeepLostEvents", actions=["sqs:SendMessage"], on=[queue.queue_arn])
+        """Send events there that still fail after Lambda's two retries."""
+        grant(self.role, "SendDeadLetters", actions=["sqs:SendMessage"], resources=[queue.queue_arn])
         self.function.configure_async_invoke(
             on_failure=destinations.SqsDestination(queue),
             retry_attempts=2,

@@ -1,4 +1,4 @@
-"""Log groups that expire and go with the stack."""
+"""Log groups that expire and are deleted with the stack."""
 
 from typing import cast
 
@@ -9,6 +9,6 @@ from constructs import Construct
 
 def log_group(scope: Construct, *, retention_days: int, name: str | None = None) -> logs.LogGroup:
     group = logs.LogGroup(scope, "Log", log_group_name=name, removal_policy=RemovalPolicy.DESTROY)
-    # CDK's own enumeration has names for the periods and no numbers.
+    # CDK's enumeration has no numeric values.
     cast("logs.CfnLogGroup", group.node.default_child).retention_in_days = retention_days
     return group

@@ -1,4 +1,7 @@
-"""Least privilege by hand: every statement of every role is written with `allow`, none comes from CDK."""
+"""Explicit permissions: `grant` writes every statement of every role, none comes from CDK.
+
+See docs/adr/0009-explicit-permissions.md.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,27 +11,29 @@ from aws_cdk import aws_iam as iam
 from constructs import IConstruct
 
 
-def allow(
+def grant(
     role: iam.Role,
     sid: str,
     *,
     actions: Sequence[str],
-    on: Sequence[str],
-    when: Mapping[str, Mapping[str, Any]] | None = None,
-    wildcards: str = "",
+    resources: Sequence[str],
+    conditions: Mapping[str, Mapping[str, Any]] | None = None,
+    wildcard_reason: str = "",
 ) -> None:
-    """Let the role do `actions` on the resources `on`.
+    """Allow the role `actions` on `resources`.
 
-    Where one of those holds a `*`, `wildcards` says why it must: cdk-nag refuses the stack without.
+    cdk-nag rejects a resource with a `*` unless `wildcard_reason` states why it is needed.
     """
     role.add_to_policy(
-        iam.PolicyStatement(sid=sid, actions=[*actions], resources=[*on], conditions=when and {**when})
+        iam.PolicyStatement(
+            sid=sid, actions=[*actions], resources=[*resources], conditions=conditions and {**conditions}
+        )
     )
-    if wildcards:
-        for resource in on:
+    if wildcard_reason:
+        for resource in resources:
             name = _finding(Stack.of(role).resolve(resource))
             if "*" in name:
-                acknowledge(role, f"AwsSolutions-IAM5[Resource::{name}]", wildcards)
+                acknowledge(role, f"AwsSolutions-IAM5[Resource::{name}]", wildcard_reason)
 
 
 def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:

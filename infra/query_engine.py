@@ -1,4 +1,4 @@
-"""Athena: a workgroup of its own, a bucket for its results, and what a role needs to use them."""
+"""Athena: the workgroup, the bucket for its results, and the permissions to use them."""
 
 from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_athena as athena
@@ -6,16 +6,16 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from infra.data_access import allow_databases, allow_prefixes
-from infra.permissions import acknowledge, allow
+from infra.data_access import grant_databases, grant_prefixes
+from infra.permissions import acknowledge, grant
 from infra.settings import Settings
 
 _RESULTS = "results/"
-_WHY_ALL_RESULTS = "Athena names results by query id; the bucket holds this stack's results only."
+_WHY_ALL_RESULTS = "Athena names results by query id, and the bucket holds only results of this stack."
 
 
 class QueryEngine(Construct):
-    """`work_group_name` and `results_bucket`; queries run with the rights of the role that starts them."""
+    """`work_group_name` and `results_bucket`. A query has the permissions of the role that starts it."""
 
     def __init__(self, scope: Construct, id_: str, *, settings: Settings) -> None:
         super().__init__(scope, id_)
@@ -27,9 +27,9 @@ class QueryEngine(Construct):
         )
         self._result_objects = self.results_bucket.arn_for_objects(f"{_RESULTS}*")
 
-    def allow_running(self, role: iam.Role) -> None:
-        """Run queries over the data that the settings name, look at them, stop them."""
-        allow(
+    def grant_run(self, role: iam.Role) -> None:
+        """Start, read and stop queries over the data in the settings."""
+        grant(
             role,
             "RunQueries",
             actions=[
@@ -37,65 +37,65 @@ class QueryEngine(Construct):
                 *("athena:GetQueryExecution", "athena:GetQueryResults"),
                 *("athena:GetNamedQuery", "athena:GetPreparedStatement"),
             ],
-            on=[self._work_group_arn],
+            resources=[self._work_group_arn],
         )
-        # Step Functions' developer guide grants it beside StartQueryExecution ("Run Amazon Athena queries").
+        # Required besides StartQueryExecution (Step Functions developer guide, "Run Amazon Athena queries").
         stack = Stack.of(self)
-        allow(
+        grant(
             role,
             "ResolveCatalogs",
             actions=["athena:GetDataCatalog"],
-            on=[
+            resources=[
                 stack.format_arn(service="athena", resource="datacatalog", resource_name=name)
                 for name in sorted({"AwsDataCatalog", self._settings.default_catalog})
             ],
         )
-        allow(
+        grant(
             role,
-            "FindResults",
+            "LocateResults",
             actions=["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"],
-            on=[self.results_bucket.bucket_arn],
+            resources=[self.results_bucket.bucket_arn],
         )
-        allow(
+        grant(
             role,
             "WriteResults",
             actions=[
                 *("s3:GetObject", "s3:PutObject"),
                 *("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"),
             ],
-            on=[self._result_objects],
-            wildcards=_WHY_ALL_RESULTS,
+            resources=[self._result_objects],
+            wildcard_reason=_WHY_ALL_RESULTS,
         )
-        allow_databases(role, self._settings)
-        allow_prefixes(role, self._settings)
+        grant_databases(role, self._settings)
+        grant_prefixes(role, self._settings)
 
-    def allow_looking(self, role: iam.Role) -> None:
-        """See how a query ended, and read its result."""
-        allow(
+    def grant_read(self, role: iam.Role) -> None:
+        """Read queries and their results."""
+        grant(
             role,
-            "LookAtQueries",
+            "ReadQueries",
             actions=["athena:GetQueryExecution", "athena:GetQueryResults"],
-            on=[self._work_group_arn],
+            resources=[self._work_group_arn],
         )
-        # GetQueryResults reads the object with its caller's rights (Athena API reference, GetQueryResults).
-        allow(
+        # GetQueryResults needs access to the result object (Athena API reference, GetQueryResults).
+        grant(
             role,
             "ReadResults",
             actions=["s3:GetObject"],
-            on=[self._result_objects],
-            wildcards=_WHY_ALL_RESULTS,
+            resources=[self._result_objects],
+            wildcard_reason=_WHY_ALL_RESULTS,
         )
 
-    def allow_stopping(self, role: iam.Role) -> None:
-        """Find the queries that run, and stop them."""
-        allow(
+    def grant_stop(self, role: iam.Role) -> None:
+        """List, read and stop queries."""
+        grant(
             role,
             "StopQueries",
             actions=[
                 *("athena:ListQueryExecutions", "athena:BatchGetQueryExecution"),
                 *("athena:GetQueryExecution", "athena:StopQueryExecution"),
             ],
-            on=[self._work_group_arn],
+            resources=[self._work_group_arn],
         )
 
     def _make_results_bucket(self) -> s3.Bucket:
@@ -107,12 +107,12 @@ class QueryEngine(Construct):
             encryption=s3.BucketEncryption.S3_MANAGED,
             enforce_ssl=True,
             minimum_tls_version=1.2,
-            # Results are their caller's, and tables may lie beside them: they outlive the stack.
+            # Callers own the results, and tables may be stored beside them: the bucket outlives the stack.
             removal_policy=RemovalPolicy.RETAIN,
             lifecycle_rules=[
                 s3.LifecycleRule(id="AbortUploads", abort_incomplete_multipart_upload_after=Duration.days(1)),
-                # Results expire; tables that CREATE TABLE AS SELECT puts under results/tables/ must not. A
-                # rule cannot leave a prefix out, but a query id starts with a hexadecimal digit and "tables"
+                # Results expire; tables that CREATE TABLE AS SELECT stores under results/tables/ must not. A
+                # rule cannot exclude a prefix, but a query id starts with a hexadecimal digit and "tables"
                 # does not: docs/adr/0008-results-expire-tables-stay.md.
                 *(
                     s3.LifecycleRule(
@@ -127,7 +127,7 @@ class QueryEngine(Construct):
         acknowledge(
             bucket,
             "AwsSolutions-S1",
-            "CloudTrail records who ran which query; access logs need a second bucket, and outlive results.",
+            "CloudTrail records who ran which query; access logs need a second bucket and outlive results.",
         )
         return bucket
 

@@ -1,4 +1,4 @@
-"""The one stack: the query engine, the workflow and what it may do with it, and the monitoring of both."""
+"""The stack: the query engine, the workflow with its access to it, and the monitoring of both."""
 
 from pathlib import Path
 
@@ -14,13 +14,13 @@ _SYNTHESIZERS = {"default": DefaultStackSynthesizer, "cli-credentials": CliCrede
 
 
 class QueryStack(Stack):
-    """Deploys the functions from the directory `code`. Its environment is the CLI's: account and region."""
+    """`code` is the functions' bundle. Account and Region are those of the CDK CLI."""
 
     def __init__(self, scope: Construct, *, settings: Settings, code: Path) -> None:
         super().__init__(
             scope,
             settings.stack_name,
-            description="Runs Athena queries as Step Functions executions that end when Athena says so",
+            description="Runs Athena queries as Step Functions executions, driven by completion events",
             synthesizer=_SYNTHESIZERS[settings.synthesizer](),
         )
         Tags.of(self).add("application", settings.stack_name)
@@ -28,9 +28,9 @@ class QueryStack(Stack):
         workflow = Workflow(
             self, "Workflow", settings=settings, code=code, work_group_name=engine.work_group_name
         )
-        engine.allow_running(workflow.executor.role)
-        engine.allow_looking(workflow.checker.role)
-        engine.allow_stopping(workflow.canceller.role)
+        engine.grant_run(workflow.executor.role)
+        engine.grant_read(workflow.checker.role)
+        engine.grant_stop(workflow.canceller.role)
         monitoring = Monitoring(self, "Monitoring", settings=settings, workflow=workflow)
         outputs = {
             "StateMachineArn": workflow.state_machine.state_machine_arn,

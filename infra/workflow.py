@@ -1,4 +1,4 @@
-"""The workflow: state machine, the functions that it and the events call, and the table where they meet."""
+"""The workflow: the state machine, its functions, the event rules, and the task table."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,14 +19,14 @@ from functions.settings import Settings as FunctionSettings
 from infra.document import render_document
 from infra.function import Function
 from infra.log import log_group
-from infra.permissions import acknowledge, allow
+from infra.permissions import acknowledge, grant
 from infra.settings import Settings
 
 
 class Workflow(Construct):
     """`state_machine`, `executor`, `checker`, `canceller`, `task_table`, `rules` and `dead_letters`.
 
-    The functions' rights to Athena are granted by whoever owns the workgroup.
+    QueryEngine grants the functions access to Athena.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Workflow(Construct):
         self._settings = settings
         self._code = code
         self._work_group_name = work_group_name
-        # Composed, not referred to: the functions' settings name it, and the state machine refers to them.
+        # Composed from its name: the state machine refers to the functions, so they cannot refer to it.
         self._state_machine_arn = Stack.of(self).format_arn(
             service="states",
             resource="stateMachine",
@@ -52,11 +52,13 @@ class Workflow(Construct):
             retention_period=Duration.days(14),
         )
         acknowledge(self.dead_letters, "AwsSolutions-SQS3", "This is the dead-letter queue.")
-        self.executor = self._make_function("Executor", "Starts queries and registers the tasks that wait")
-        self.checker = self._make_function(
-            "Checker", "Hears of a query's end and settles the task that waits"
+        self.executor = self._make_function(
+            "Executor", "Starts queries and registers the task tokens of their executions"
         )
-        self.canceller = self._make_function("Canceller", "Stops the queries of executions that are gone")
+        self.checker = self._make_function(
+            "Checker", "Receives completion events and settles the waiting tasks"
+        )
+        self.canceller = self._make_function("Canceller", "Stops the queries of executions that have ended")
         self.state_machine = self._make_state_machine()
         self.rules = self._make_rules()
         self._grant()
@@ -72,7 +74,9 @@ class Workflow(Construct):
             removal_policy=RemovalPolicy.DESTROY,
         )
         acknowledge(
-            table, "AwsSolutions-DDB3", "Items live for days and are worthless once executions have ended."
+            table,
+            "AwsSolutions-DDB3",
+            "Items expire within days and are of no use once their executions have ended.",
         )
         return table
 
@@ -121,7 +125,7 @@ class Workflow(Construct):
             state_machine_name=self._settings.stack_name,
             state_machine_type=sfn.StateMachineType.STANDARD,
             comment="Runs one Athena query",
-            # In the template and not beside it: `cdk diff` shows what changes, cfn-lint reads it.
+            # Inside the template and not an asset: `cdk diff` shows changes, cfn-lint checks it.
             definition_body=sfn.DefinitionBody.from_string(render_document()),
             definition_substitutions={
                 "ExecutorArn": self.executor.function.function_arn,
@@ -134,7 +138,7 @@ class Workflow(Construct):
             logs=sfn.LogOptions(destination=log, level=sfn.LogLevel.ALL, include_execution_data=False),
             tracing_enabled=True,
         )
-        # cfn-lint wants TimeoutSeconds to be a number; in a JSONata state it may be an expression (Step
+        # cfn-lint requires a number for TimeoutSeconds. In a JSONata state it may be an expression (Step
         # Functions developer guide, "Task workflow state").
         lint = {"config": {"ignore_checks": ["E3601"]}}
         cast("CfnResource", machine.node.default_child).add_metadata("cfn-lint", lint)
@@ -142,13 +146,13 @@ class Workflow(Construct):
 
     def _make_state_machine_role(self) -> iam.Role:
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
-        allow(
+        grant(
             role,
-            "CallFunctions",
+            "InvokeFunctions",
             actions=["lambda:InvokeFunction"],
-            on=[self.executor.function.function_arn, self.checker.function.function_arn],
+            resources=[self.executor.function.function_arn, self.checker.function.function_arn],
         )
-        allow(
+        grant(
             role,
             "DeliverLog",
             actions=[
@@ -156,18 +160,18 @@ class Workflow(Construct):
                 *("logs:DeleteLogDelivery", "logs:ListLogDeliveries"),
                 *("logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups"),
             ],
-            on=["*"],
-            wildcards="CloudWatch's log delivery has no resources to name (service authorization reference).",
+            resources=["*"],
+            wildcard_reason="Log delivery actions have no resource types (service authorization reference).",
         )
-        allow(
+        grant(
             role,
             "WriteTraces",
             actions=[
                 *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
                 *("xray:GetSamplingRules", "xray:GetSamplingTargets"),
             ],
-            on=["*"],
-            wildcards="X-Ray has no resources to name (service authorization reference).",
+            resources=["*"],
+            wildcard_reason="These X-Ray actions have no resource types (service authorization reference).",
         )
         return role
 
@@ -175,35 +179,40 @@ class Workflow(Construct):
         return [
             self._make_rule("QueryEnded", query_ended(self._work_group_name), self.checker),
             self._make_rule(
-                "ExecutionGone", execution_ended(self.state_machine.state_machine_arn), self.canceller
+                "ExecutionEnded", execution_ended(self.state_machine.state_machine_arn), self.canceller
             ),
         ]
 
-    def _make_rule(self, name: str, pattern: Mapping[str, Any], listener: Function) -> events.Rule:
-        listener.send_failures_to(self.dead_letters)
-        target = targets.LambdaFunction(
-            listener.function,
+    def _make_rule(self, name: str, pattern: Mapping[str, Any], target: Function) -> events.Rule:
+        target.send_failures_to(self.dead_letters)
+        invocation = targets.LambdaFunction(
+            target.function,
             dead_letter_queue=self.dead_letters,
-            # After an hour the polling loop has settled the task, and most queries have ended by themselves.
+            # By then the fallback branch has settled the task, and most queries have ended.
             max_event_age=Duration.hours(1),
             retry_attempts=185,
         )
         event_pattern = events.EventPattern(
             source=pattern["source"], detail_type=pattern["detail-type"], detail=pattern["detail"]
         )
-        return events.Rule(self, name, event_pattern=event_pattern, targets=[target])
+        return events.Rule(self, name, event_pattern=event_pattern, targets=[invocation])
 
     def _grant(self) -> None:
         for function in (self.executor, self.checker):
             # IAM checks these against the state machine of the token, although the service authorization
-            # reference lists no resource for them (https://github.com/aws/aws-cdk/pull/8486).
-            allow(
+            # reference lists no resource type for them (https://github.com/aws/aws-cdk/pull/8486).
+            grant(
                 function.role,
                 "SettleTasks",
                 actions=["states:SendTaskSuccess", "states:SendTaskFailure"],
-                on=[self._state_machine_arn],
+                resources=[self._state_machine_arn],
             )
         table = [self.task_table.table_arn]
-        allow(self.executor.role, "MeetInTable", actions=["dynamodb:UpdateItem"], on=table)
+        grant(self.executor.role, "AccessTaskTable", actions=["dynamodb:UpdateItem"], resources=table)
         for function in (self.checker, self.canceller):
-            allow(function.role, "MeetInTable", actions=["dynamodb:UpdateItem", "dynamodb:GetItem"], on=table)
+            grant(
+                function.role,
+                "AccessTaskTable",
+                actions=["dynamodb:UpdateItem", "dynamodb:GetItem"],
+                resources=table,
+            )

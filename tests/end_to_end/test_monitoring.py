@@ -146,7 +146,7 @@ def test_a_poisoned_event_ends_in_the_dead_letter_queue_and_raises_the_alarm(
     becomes(aws, eventually, "DeadLetters", "OK")
 
 
-@pytest.mark.parametrize("alarm", ["CallbackLag", "QueriesUnheard"])
+@pytest.mark.parametrize("alarm", ["CallbackLag", "CompletionDelayed"])
 def test_a_query_unheard_of_for_long_raises_an_alarm(aws: Aws, eventually: Eventually, alarm: str) -> None:
     aws.put_metric(Metric.CALLBACK_LAG, 3_600_000)
 

@@ -1,4 +1,4 @@
-"""The stack, synthesized once for all tests here. Nothing is bundled: the functions' code is a stub."""
+"""The stack, synthesized once for all tests here. Nothing is bundled: a stub replaces the functions' code."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from tests.template.reading import Template
 
 ROOT = Path(__file__).parents[2]
 
-# Something of everything that a setting can grant.
+# A value for each setting that grants access.
 CONTEXT = {
     "readDatabases": "flights",
     "writeDatabases": "lab",
@@ -29,13 +29,13 @@ Synthesize = Callable[[Mapping[str, Any]], tuple[App, Template]]
 @pytest.fixture(scope="session")
 def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("code")
-    (directory / "stub.py").write_text("# in place of the bundle\n")
+    (directory / "stub.py").write_text("# replaces the bundle\n")
     return directory
 
 
 @pytest.fixture(scope="session")
 def synthesize(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
-    """Synthesize the app of cdk.json with more context: the app, and the template of its stack."""
+    """Synthesize the app with the context of cdk.json and more: the app, and the template of its stack."""
     flags = json.loads((ROOT / "cdk.json").read_text())["context"]
 
     def run(context: Mapping[str, Any]) -> tuple[App, Template]:

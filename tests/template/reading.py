@@ -1,4 +1,4 @@
-"""A synthesized template as plain data, with ARNs written as text."""
+"""A synthesized template as plain data, with ARNs as text."""
 
 import re
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class Template:
         raise AssertionError(f"no function has the handler functions.{name}.handler")
 
     def statements(self, role: str) -> list[Json]:
-        """Every statement that a role has, whichever way it got it."""
+        """Every statement of a role, from its inline and its attached policies."""
         own = self.body["Resources"][role]["Properties"].get("Policies", [])
         attached = [policy["Properties"] for policy in self.resources("AWS::IAM::Policy").values()]
         documents = [policy["PolicyDocument"] for policy in own]
@@ -42,7 +42,7 @@ class Template:
         return role
 
     def grants(self, role: str) -> dict[str, list[str]]:
-        """Action to the resources on which the role may do it, sorted, as text."""
+        """Action to the resources on which the role has it, sorted, as text."""
         allowed: dict[str, set[str]] = {}
         for statement in self.statements(role):
             assert statement["Effect"] == "Allow"
@@ -58,8 +58,8 @@ def listed(value: Any) -> list[Any]:
 def text(value: Any) -> str:
     """A value as text: `<Id>` for a Ref, `<Id.Attribute>` for a GetAtt.
 
-    An ARN that is composed for the stack's own account and region, or that has neither, is cut to service and
-    resource: `glue:catalog`, `s3:bucket/key`.
+    An ARN of the stack's own account and Region, or of neither, is shortened to service and resource:
+    `glue:catalog`, `s3:bucket/key`.
     """
     match value:
         case {"Ref": str(name)}:

@@ -1,4 +1,4 @@
-"""The functions' bundle: whole, for the runtime's platform, and built once for the same input."""
+"""The functions' bundle: complete, for Lambda's platform, and built once for the same input."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ LOCK = (ROOT / "functions" / "requirements.lock").read_text()
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project with the shape of ours that needs no package."""
+    """A project with this layout and no dependencies."""
     for name in ("functions/a.py", "statemachine/input.schema.json", "statemachine/x.asl.yaml"):
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
@@ -33,7 +33,7 @@ def test_the_same_input_is_built_once(project: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["functions/a.py", "functions/b.py", "statemachine/input.schema.json"])
-def test_a_changed_input_is_built_anew(project: Path, name: str) -> None:
+def test_a_changed_input_is_built_again(project: Path, name: str) -> None:
     first = bundle(project)
     (project / name).write_text("2\n")
     second = bundle(project)
@@ -41,21 +41,21 @@ def test_a_changed_input_is_built_anew(project: Path, name: str) -> None:
     assert (second / name).read_text() == "2\n"
 
 
-def test_a_changed_document_leaves_the_functions_as_they_are(project: Path) -> None:
+def test_a_changed_document_does_not_change_the_functions(project: Path) -> None:
     first = bundle(project)
     (project / "statemachine" / "x.asl.yaml").write_text("2\n")
     assert bundle(project) == first
     assert not (first / "statemachine" / "x.asl.yaml").exists()
 
 
-def test_a_failed_build_says_so_in_one_line_and_leaves_nothing(project: Path) -> None:
+def test_a_failed_build_reports_one_line_and_leaves_nothing(project: Path) -> None:
     (project / "functions" / "requirements.lock").write_text("no-hash-here==1.0\n")
     with pytest.raises(BundleError, match=r"^pip cannot install requirements.lock .*\bERROR: [^\n]+$"):
         bundle(project)
     assert list((project / "build").iterdir()) == []
 
 
-def test_the_runtime_may_read_it_whatever_the_umask(project: Path) -> None:
+def test_lambda_can_read_it_under_any_umask(project: Path) -> None:
     before = os.umask(0o077)
     try:
         built = bundle(project)
@@ -73,11 +73,11 @@ def test_the_lock_has_hashes_and_no_addresses() -> None:
     assert all(line.endswith("\\") for line in pins), "each is followed by its hashes"
 
 
-def test_the_bundle_holds_all_that_the_handlers_import(tmp_path: Path) -> None:
+def test_the_bundle_contains_everything_that_the_handlers_import(tmp_path: Path) -> None:
     built = tmp_path / "task"
     # A copy: importing writes bytecode.
     shutil.copytree(bundle(ROOT), built)
-    assert not list(built.glob("boto*")), "it comes with the runtime"
+    assert not list(built.glob("boto*")), "the runtime provides it"
     assert list(built.glob("*.dist-info/METADATA"))
     assert not list(built.rglob("*.so")), "compiled for one platform, while the tests run on another"
     handlers = "functions.executor, functions.checker, functions.canceller"

@@ -1,4 +1,4 @@
-"""Dashboard, alarms and saved queries name what the functions emit, and the functions emit nothing else."""
+"""Dashboard, alarms and saved queries use exactly the metrics and log fields that exist."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from tests.template.conftest import ROOT, Synthesize
 from tests.template.reading import Template, text
 
 OURS = "AthenaQueries"
-# What CloudWatch has from AWS's own services, by namespace, with the dimension that makes it ours.
+# The metrics of AWS services, by namespace, with the dimension that selects this stack.
 AWS_METRICS = {
     "AWS/SQS": ({"ApproximateNumberOfMessagesVisible"}, "QueueName"),
     "AWS/Lambda": ({"Errors", "Throttles"}, "FunctionName"),
@@ -27,7 +27,7 @@ def widgets(template: Template) -> list[dict[str, Any]]:
     return [widget["properties"] for widget in body["widgets"] if widget["type"] == "metric"]
 
 
-def drawn(template: Template) -> Iterator[tuple[str, str, dict[str, str]]]:
+def graphed(template: Template) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Namespace, name and dimensions of each metric on the dashboard."""
     for widget in widgets(template):
         for namespace, name, *rest in widget["metrics"]:
@@ -45,13 +45,13 @@ def alarms(template: Template) -> list[dict[str, Any]]:
     return [one["Properties"] for one in template.resources("AWS::CloudWatch::Alarm").values()]
 
 
-def test_every_metric_that_functions_emit_is_on_the_dashboard(template: Template) -> None:
-    shown = {name for namespace, name, _ in drawn(template) if namespace == OURS}
+def test_every_metric_of_the_functions_is_on_the_dashboard(template: Template) -> None:
+    shown = {name for namespace, name, _ in graphed(template) if namespace == OURS}
 
     assert shown == set(Metric)
 
 
-def test_dashboard_and_alarms_name_only_metrics_that_exist_and_are_ours(template: Template) -> None:
+def test_dashboard_and_alarms_use_only_existing_metrics_of_this_stack(template: Template) -> None:
     watched = [
         (
             one["Namespace"],
@@ -60,7 +60,7 @@ def test_dashboard_and_alarms_name_only_metrics_that_exist_and_are_ours(template
         )
         for one in alarms(template)
     ]
-    for namespace, name, dimensions in [*drawn(template), *watched]:
+    for namespace, name, dimensions in [*graphed(template), *watched]:
         if namespace == OURS:
             assert name in set(Metric)
             assert dimensions == {"service": stack_name(template)}
@@ -70,15 +70,16 @@ def test_dashboard_and_alarms_name_only_metrics_that_exist_and_are_ours(template
             assert list(dimensions) == [dimension]
 
 
-def test_titles_are_questions_and_axes_have_units(template: Template) -> None:
+def test_titles_are_unique_and_axes_have_one_unit(template: Template) -> None:
+    titles = [widget["title"] for widget in widgets(template)]
+    assert len(set(titles)) == len(titles)
     for widget in widgets(template):
-        assert widget["title"].endswith("?")
         units = {UNITS[Metric(name)] for space, name, *_ in widget["metrics"] if space == OURS}
-        assert len(units) <= 1, "one axis has one unit"
+        assert len(units) <= 1
         assert widget["yAxis"]["left"]["label"]
 
 
-def test_each_alarm_of_ours_is_drawn_into_a_graph_of_its_metric(template: Template) -> None:
+def test_each_threshold_is_an_annotation_on_a_graph_of_its_metric(template: Template) -> None:
     lines = {
         (name, line["value"])
         for widget in widgets(template)
@@ -89,19 +90,36 @@ def test_each_alarm_of_ours_is_drawn_into_a_graph_of_its_metric(template: Templa
         assert (alarm["MetricName"], alarm["Threshold"]) in lines
 
 
-def test_each_alarm_says_what_it_means_and_where_the_runbook_goes_on(template: Template) -> None:
-    headings = {
-        re.sub(r"[^a-z]", "", line.lower())
-        for line in (ROOT / "docs" / "runbook.md").read_text().splitlines()
-        if line.startswith("#")
-    }
+def runbook_sections() -> dict[str, str]:
+    """Anchor to text of each section of the runbook. Headings in a row share the text that follows them."""
+    sections: dict[str, str] = {}
+    current: list[str] = []
+    for part in re.split(r"^(#+ .*)$", (ROOT / "docs" / "runbook.md").read_text(), flags=re.MULTILINE):
+        if part.startswith("#"):
+            current.append(re.sub(r"[^a-z0-9 -]", "", part.strip("# ").lower()).replace(" ", "-"))
+        elif part.strip():
+            sections |= dict.fromkeys(current, part.strip())
+            current = []
+    return sections
+
+
+def test_each_alarm_links_to_its_section_of_the_runbook(synthesize: Synthesize) -> None:
+    _, template = synthesize({"runbookUrl": "https://wiki.example.com/athena?v=2"})
     for alarm in alarms(template):
-        meaning, _, anchor = alarm["AlarmDescription"].rpartition(" docs/runbook.md#")
-        assert len(meaning) > 40
-        assert anchor in headings
+        name = alarm["AlarmName"].removeprefix(f"{stack_name(template)}-")
+        description = alarm["AlarmDescription"]
+        assert description.endswith(f" Runbook: https://wiki.example.com/athena?v=2#{name.lower()}")
+        assert name.lower() in runbook_sections(), f"docs/runbook.md has no section {name}"
 
 
-def test_no_alarm_flaps_on_a_quiet_night(template: Template) -> None:
+def test_without_the_setting_alarms_name_the_runbook_in_the_repository(template: Template) -> None:
+    for alarm in alarms(template):
+        path, _, anchor = alarm["AlarmDescription"].rpartition(" Runbook: ")[2].partition("#")
+        assert (ROOT / path).is_file()
+        assert anchor in runbook_sections()
+
+
+def test_missing_data_raises_no_alarm(template: Template) -> None:
     assert {alarm["TreatMissingData"] for alarm in alarms(template)} == {"notBreaching"}
 
 
@@ -114,7 +132,7 @@ def test_alarms_notify_the_topic_of_the_settings(synthesize: Synthesize) -> None
         assert alarm["AlarmActions"] == alarm["OKActions"] == [topic]
 
 
-def test_the_unheard_alarm_follows_patience_and_poll(synthesize: Synthesize) -> None:
+def test_the_threshold_of_delayed_completions_follows_patience_and_poll(synthesize: Synthesize) -> None:
     _, template = synthesize({"patienceSeconds": "100", "pollSeconds": "10"})
 
     assert [
@@ -124,22 +142,22 @@ def test_the_unheard_alarm_follows_patience_and_poll(synthesize: Synthesize) -> 
     ] == [120_000]
 
 
-# What functions/settle.py writes into the line "settled".
+# The fields that functions/settle.py writes into the line "settled".
 SETTLED_FIELDS = set(
     re.findall(r"^        (\w+)=", (ROOT / "functions" / "settle.py").read_text(), re.MULTILINE)
 )
 
 
-@pytest.mark.parametrize("name", ["slowest", "dearest", "failures by reason", "settled by the fallback"])
-def test_saved_queries_ask_for_fields_that_are_logged(template: Template, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["slowest", "most expensive", "failures by reason", "settled by the fallback"]
+)
+def test_saved_queries_use_fields_that_are_logged(template: Template, name: str) -> None:
     saved = {
         one["Properties"]["Name"]: one["Properties"]
         for one in template.resources("AWS::Logs::QueryDefinition").values()
     }
     query = saved[f"{stack_name(template)}/{name}"]["QueryString"]
-    asked = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", re.sub(r'"[^"]*"|as \w+', "", query))) - {
-        "latest_query"
-    }
+    used = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", re.sub(r'"[^"]*"|as \w+', "", query))) - {"latest_query"}
 
-    assert asked
-    assert asked <= SETTLED_FIELDS
+    assert used
+    assert used <= SETTLED_FIELDS

@@ -1,4 +1,4 @@
-"""Promise 4: each role can do what its function needs and nothing else."""
+"""Promise 4: each role has the permissions that its function needs and no others."""
 
 import ast
 import re
@@ -8,8 +8,8 @@ import pytest
 from tests.template.conftest import ROOT, Synthesize
 from tests.template.reading import Template, listed, text
 
-# These have no resources that a policy could name (service authorization reference).
-UNNAMEABLE = {
+# These have no resource types (service authorization reference).
+WITHOUT_RESOURCE = {
     *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
     *("xray:GetSamplingRules", "xray:GetSamplingTargets"),
     *("logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery"),
@@ -65,7 +65,7 @@ ACTIONS = {
         "sqs:SendMessage",
     },
 }
-STATE_MACHINE_ACTIONS = {"lambda:InvokeFunction", *UNNAMEABLE}
+STATE_MACHINE_ACTIONS = {"lambda:InvokeFunction", *WITHOUT_RESOURCE}
 
 
 def state_machine_role(template: Template) -> str:
@@ -74,26 +74,26 @@ def state_machine_role(template: Template) -> str:
 
 
 @pytest.mark.parametrize("function", ACTIONS)
-def test_a_function_may_do_these_actions_and_no_other(template: Template, function: str) -> None:
+def test_a_function_has_exactly_these_actions(template: Template, function: str) -> None:
     assert set(template.grants(template.role_of(function))) == ACTIONS[function]
 
 
-def test_the_state_machine_may_call_two_functions_log_and_trace(template: Template) -> None:
+def test_the_state_machine_invokes_two_functions_logs_and_traces(template: Template) -> None:
     grants = template.grants(state_machine_role(template))
     assert set(grants) == STATE_MACHINE_ACTIONS
     called = [f"<{template.function(name)[0]}.Arn>" for name in ("executor", "checker")]
     assert grants["lambda:InvokeFunction"] == sorted(called)
 
 
-def test_no_statement_has_a_star_where_a_resource_can_be_named(template: Template) -> None:
+def test_wildcards_stand_only_for_tables_and_objects_below_a_named_resource(template: Template) -> None:
     for role in template.resources("AWS::IAM::Role"):
         for action, resources in template.grants(role).items():
             assert "*" not in action, f"{role} may do {action}"
             for resource in resources:
                 if resource == "*":
-                    assert action in UNNAMEABLE, f"{role} may {action} on everything"
+                    assert action in WITHOUT_RESOURCE, f"{role} may {action} on everything"
                 else:
-                    # At the end, a star stands for what is in a named database or under a named prefix.
+                    # A trailing * stands for the tables of a named database or the objects under a prefix.
                     named = re.fullmatch(
                         r"glue:table/[\w-]+/\*|s3:[^*]+/\*|<\w+\.Arn>/results/\*",
                         resource,
@@ -101,18 +101,18 @@ def test_no_statement_has_a_star_where_a_resource_can_be_named(template: Templat
                     assert named or "*" not in resource, f"{role} may {action} on {resource}"
 
 
-def test_every_statement_allows_by_naming_actions_and_resources(template: Template) -> None:
+def test_every_statement_names_its_actions_and_resources(template: Template) -> None:
     for role in template.resources("AWS::IAM::Role"):
         for statement in template.statements(role):
             assert set(statement) <= {"Sid", "Effect", "Action", "Resource", "Condition"}, statement
 
 
-def test_each_function_and_the_state_machine_has_a_role_of_its_own(template: Template) -> None:
+def test_each_function_and_the_state_machine_has_its_own_role(template: Template) -> None:
     roles = [template.role_of(name) for name in ACTIONS] + [state_machine_role(template)]
     assert sorted(set(roles)) == sorted(template.resources("AWS::IAM::Role"))
     assert len(set(roles)) == len(roles)
     for name, role in template.resources("AWS::IAM::Role").items():
-        assert "ManagedPolicyArns" not in role["Properties"], f"{name} has what somebody else maintains"
+        assert "ManagedPolicyArns" not in role["Properties"], f"{name} has a managed policy of AWS"
         (trust,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         service = "states" if name == state_machine_role(template) else "lambda"
         assert trust["Principal"] == {"Service": f"{service}.amazonaws.com"}
@@ -136,7 +136,7 @@ def test_a_function_is_confined_to_this_stack(template: Template, function: str)
             assert resources == [expected[service]], f"{logical_id}: {action}"
 
 
-def test_queries_reach_the_databases_of_the_settings_and_no_other(template: Template) -> None:
+def test_queries_have_access_to_exactly_the_databases_in_the_settings(template: Template) -> None:
     grants = template.grants(template.role_of("executor"))
     lab = ["glue:database/lab", "glue:table/lab/*"]
     flights = ["glue:database/flights", "glue:table/flights/*"]
@@ -148,7 +148,7 @@ def test_queries_reach_the_databases_of_the_settings_and_no_other(template: Temp
     assert grants["glue:GetDatabase"] == described
 
 
-def test_queries_reach_the_prefixes_of_the_settings_and_no_other(template: Template) -> None:
+def test_queries_have_access_to_exactly_the_prefixes_in_the_settings(template: Template) -> None:
     role = template.role_of("executor")
     results = f"<{template.one('AWS::S3::Bucket')[0]}.Arn>"
     grants = template.grants(role)
@@ -170,14 +170,14 @@ def test_queries_reach_the_prefixes_of_the_settings_and_no_other(template: Templ
     }
 
 
-def test_without_settings_queries_reach_no_data(synthesize: Synthesize) -> None:
+def test_without_settings_queries_have_access_to_no_data(synthesize: Synthesize) -> None:
     _, template = synthesize({})
     grants = template.grants(template.role_of("executor"))
     assert not {*READ_TABLES, *WRITE_TABLES, "s3:DeleteObject"} & set(grants)
     assert grants["s3:GetObject"] == [f"<{template.one('AWS::S3::Bucket')[0]}.Arn>/results/*"]
 
 
-def test_the_code_makes_the_calls_that_are_allowed_and_no_other(template: Template) -> None:
+def test_the_code_makes_exactly_the_calls_that_are_allowed(template: Template) -> None:
     services = {"athena": "athena", "stepfunctions": "states", "client": "dynamodb"}
     calls = set()
     for source in (ROOT / "functions").glob("*.py"):
@@ -194,6 +194,6 @@ def test_the_code_makes_the_calls_that_are_allowed_and_no_other(template: Templa
                     calls.add((client, call))
     made = {f"{services[client]}:{call.title().replace('_', '')}" for client, call in calls}
     allowed = set[str]().union(*(template.grants(template.role_of(name)) for name in ACTIONS))
-    # StartQueryExecution asks for these when a query names a prepared statement or a catalog.
+    # StartQueryExecution needs these for a query that names a prepared statement or a catalog.
     implied = {"athena:GetPreparedStatement", "athena:GetDataCatalog"}
     assert {action for action in allowed if action.split(":")[0] in services.values()} - implied == made

@@ -1,4 +1,4 @@
-"""What is stored is private, encrypted, and goes when it is not needed any more."""
+"""Stored data is private, encrypted, and deleted when it is no longer needed."""
 
 import re
 import uuid
@@ -30,11 +30,11 @@ def test_results_are_private_and_encrypted(template: Template) -> None:
     assert denies_plain_http(policy, f"<{name}.Arn>", f"<{name}.Arn>/*")
 
 
-def test_results_expire_and_tables_made_of_them_stay(template: Template) -> None:
+def test_results_expire_and_tables_stay(template: Template) -> None:
     _, bucket = template.one("AWS::S3::Bucket")
     rules = bucket["LifecycleConfiguration"]["Rules"]
     assert {rule["Status"] for rule in rules} == {"Enabled"}
-    assert "VersioningConfiguration" not in bucket, "a version would outlive its result"
+    assert "VersioningConfiguration" not in bucket, "old versions would outlive their results"
 
     def expires(key: str) -> bool:
         return any(
@@ -53,7 +53,7 @@ def test_results_outlive_the_stack(template: Template) -> None:
     assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")
 
 
-def test_nobody_can_set_the_workgroup_s_rules_aside(template: Template) -> None:
+def test_the_workgroup_enforces_its_configuration(template: Template) -> None:
     bucket, _ = template.one("AWS::S3::Bucket")
     _, work_group = template.one("AWS::Athena::WorkGroup")
     configuration = work_group["WorkGroupConfiguration"]
@@ -75,7 +75,7 @@ def test_task_tokens_are_encrypted_and_expire(template: Template) -> None:
     assert table["KeySchema"] == [{"AttributeName": "Id", "KeyType": "HASH"}]
 
 
-def test_dead_letters_are_encrypted_and_travel_by_tls(template: Template) -> None:
+def test_dead_letters_are_encrypted_at_rest_and_in_transit(template: Template) -> None:
     name, queue = template.one("AWS::SQS::Queue")
     assert queue["SqsManagedSseEnabled"] is True
     _, policy = template.one("AWS::SQS::QueuePolicy")
@@ -84,7 +84,7 @@ def test_dead_letters_are_encrypted_and_travel_by_tls(template: Template) -> Non
     assert (deny["Action"], text(deny["Resource"])) == ("sqs:*", f"<{name}.Arn>")
 
 
-def test_every_log_expires_and_goes_with_the_stack(template: Template) -> None:
+def test_every_log_expires_and_is_deleted_with_the_stack(template: Template) -> None:
     logs = template.resources("AWS::Logs::LogGroup")
     for name, log in logs.items():
         assert log["Properties"]["RetentionInDays"] == 30, name
@@ -96,7 +96,7 @@ def test_every_log_expires_and_goes_with_the_stack(template: Template) -> None:
     _, machine = template.one("AWS::StepFunctions::StateMachine")
     (destination,) = machine["LoggingConfiguration"]["Destinations"]
     written.add(re.findall(r"\w+", text(destination["CloudWatchLogsLogGroup"]["LogGroupArn"]))[0])
-    assert written == set(logs), "each writer has a log of its own, which the stack owns"
+    assert written == set(logs), "each writer has its own log, owned by the stack"
 
 
 @pytest.mark.parametrize("type_", ["AWS::Athena::WorkGroup", "AWS::S3::Bucket", "AWS::Lambda::Function"])

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from infra.settings import Prefix, SettingError, Settings
+from infra.parsers import Prefix
+from infra.settings import SettingError, Settings
 from tests.template.conftest import ROOT
 
 WRONG: list[tuple[str, Any, str]] = [

@@ -1,4 +1,4 @@
-"""Who calls whom: events, queues, the document's substitutions, the functions' environment."""
+"""Connections: events, queues, the document's substitutions, the functions' environment."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from tests.template.conftest import ROOT, Synthesize
 from tests.template.reading import Json, Template, text
 
 FUNCTIONS = ("executor", "checker", "canceller")
-LISTENERS = {"aws.athena": "checker", "aws.states": "canceller"}
+TARGETS = {"aws.athena": "checker", "aws.states": "canceller"}
 
 
 def rules(template: Template) -> dict[str, Json]:
@@ -23,7 +23,7 @@ def rules(template: Template) -> dict[str, Json]:
     return {rule["EventPattern"]["source"][0]: rule for rule in found}
 
 
-def test_the_checker_hears_how_each_query_of_our_workgroup_ended(template: Template) -> None:
+def test_the_checker_receives_the_terminal_states_of_the_workgroup_s_queries(template: Template) -> None:
     rule = rules(template)["aws.athena"]
     assert rule["EventPattern"] == {
         "source": ["aws.athena"],
@@ -36,7 +36,7 @@ def test_the_checker_hears_how_each_query_of_our_workgroup_ended(template: Templ
     assert rule["State"] == "ENABLED"
 
 
-def test_the_canceller_hears_of_each_execution_that_ended_without_success(template: Template) -> None:
+def test_the_canceller_receives_each_execution_that_ended_without_success(template: Template) -> None:
     rule = rules(template)["aws.states"]
     assert rule["EventPattern"] == {
         "source": ["aws.states"],
@@ -49,19 +49,21 @@ def test_the_canceller_hears_of_each_execution_that_ended_without_success(templa
     assert rule["State"] == "ENABLED"
 
 
-@pytest.mark.parametrize(("source", "listener"), LISTENERS.items())
-def test_an_event_is_delivered_again_and_then_kept(template: Template, source: str, listener: str) -> None:
+@pytest.mark.parametrize(("source", "function"), TARGETS.items())
+def test_delivery_is_retried_and_then_goes_to_the_dead_letter_queue(
+    template: Template, source: str, function: str
+) -> None:
     (target,) = rules(template)[source]["Targets"]
     queue, _ = template.one("AWS::SQS::Queue")
-    assert text(target["Arn"]) == f"<{template.function(listener)[0]}.Arn>"
+    assert text(target["Arn"]) == f"<{template.function(function)[0]}.Arn>"
     assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": [queue, "Arn"]}}
     assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 185}
     assert "InputPath" not in target, "the function needs the whole event"
 
 
-@pytest.mark.parametrize(("source", "listener"), LISTENERS.items())
-def test_only_the_rule_may_call_its_listener(template: Template, source: str, listener: str) -> None:
-    function, _ = template.function(listener)
+@pytest.mark.parametrize(("source", "function"), TARGETS.items())
+def test_only_the_rule_may_invoke_its_function(template: Template, source: str, function: str) -> None:
+    logical_id, _ = template.function(function)
     (rule,) = (
         name
         for name, one in template.resources("AWS::Events::Rule").items()
@@ -70,13 +72,13 @@ def test_only_the_rule_may_call_its_listener(template: Template, source: str, li
     (permission,) = (
         one["Properties"]
         for one in template.resources("AWS::Lambda::Permission").values()
-        if text(one["Properties"]["FunctionName"]) == f"<{function}.Arn>"
+        if text(one["Properties"]["FunctionName"]) == f"<{logical_id}.Arn>"
     )
     assert permission["Principal"] == "events.amazonaws.com"
     assert permission["SourceArn"] == {"Fn::GetAtt": [rule, "Arn"]}
 
 
-def test_the_queue_takes_dead_letters_from_both_rules(template: Template) -> None:
+def test_the_queue_accepts_dead_letters_from_both_rules(template: Template) -> None:
     _, policy = template.one("AWS::SQS::QueuePolicy")
     senders = [
         text(statement["Condition"]["ArnEquals"]["aws:SourceArn"])
@@ -88,13 +90,15 @@ def test_the_queue_takes_dead_letters_from_both_rules(template: Template) -> Non
     assert sorted(senders) == sorted(f"<{name}.Arn>" for name in template.resources("AWS::Events::Rule"))
 
 
-@pytest.mark.parametrize("listener", LISTENERS.values())
-def test_an_event_that_a_listener_cannot_handle_is_kept(template: Template, listener: str) -> None:
+@pytest.mark.parametrize("function", TARGETS.values())
+def test_an_event_that_a_function_cannot_handle_goes_to_the_dead_letter_queue(
+    template: Template, function: str
+) -> None:
     queue, properties = template.one("AWS::SQS::Queue")
     (invocations,) = (
         one["Properties"]
         for one in template.resources("AWS::Lambda::EventInvokeConfig").values()
-        if one["Properties"]["FunctionName"] == {"Ref": template.function(listener)[0]}
+        if one["Properties"]["FunctionName"] == {"Ref": template.function(function)[0]}
     )
     assert invocations["Qualifier"] == "$LATEST"
     assert invocations["MaximumRetryAttempts"] == 2
@@ -103,9 +107,9 @@ def test_an_event_that_a_listener_cannot_handle_is_kept(template: Template, list
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_the_environment_is_what_the_functions_read(template: Template, function: str) -> None:
+def test_the_environment_is_exactly_what_the_functions_read(template: Template, function: str) -> None:
     class Environment(dict[str, str]):
-        """Remembers which variables it was asked for."""
+        """Records which variables are read."""
 
         def __init__(self, variables: dict[str, str]) -> None:
             super().__init__(variables)
@@ -161,7 +165,7 @@ def test_the_settings_reach_the_functions_and_the_document(synthesize: Synthesiz
     assert work_group["WorkGroupConfiguration"]["BytesScannedCutoffPerQuery"] == 10_000_000
 
 
-def test_the_document_is_deployed_as_it_is_with_every_substitution_filled(template: Template) -> None:
+def test_the_document_is_deployed_unchanged_with_every_substitution_defined(template: Template) -> None:
     _, machine = template.one("AWS::StepFunctions::StateMachine")
     document = render_document()
     assert json.loads(machine["DefinitionString"]) == json.loads(document)
@@ -171,16 +175,18 @@ def test_the_document_is_deployed_as_it_is_with_every_substitution_filled(templa
         assert text(machine["DefinitionSubstitutions"][name]) == f"<{template.function(function)[0]}.Arn>"
 
 
-def test_the_state_machine_logs_without_data_and_traces(template: Template) -> None:
+def test_the_state_machine_logs_without_execution_data_and_traces(template: Template) -> None:
     _, machine = template.one("AWS::StepFunctions::StateMachine")
     assert machine["StateMachineType"] == "STANDARD", "Express has no callbacks"
-    assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False, "it holds the SQL and the token"
+    assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False, (
+        "it contains the SQL and the token"
+    )
     assert machine["LoggingConfiguration"]["Level"] == "ALL"
     assert machine["TracingConfiguration"] == {"Enabled": True}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_handler_exists_and_a_function_is_traced(template: Template, function: str) -> None:
+def test_each_handler_exists_and_each_function_is_traced(template: Template, function: str) -> None:
     module, name = template.function(function)[1]["Handler"].rsplit(".", 1)
     source = ROOT / Path(*module.split(".")).with_suffix(".py")
     assert re.search(rf"^def {name}\(", source.read_text(), re.MULTILINE), f"{source} has no {name}"
@@ -193,24 +199,22 @@ def tasks(states: Json) -> Iterator[Json]:
     yield from (state for state in states.values() if state["Type"] == "Task")
 
 
-def test_time_limits_fit_each_other(template: Template) -> None:
+def test_time_limits_are_consistent(template: Template) -> None:
     limits = {name: template.function(name)[1]["Timeout"] for name in FUNCTIONS}
     assert limits["executor"] < canceller.CONFIRMATION_SECONDS, (
-        "the canceller takes a silent executor for dead"
+        "the canceller would treat a running executor as dead"
     )
     document = json.loads(template.one("AWS::StepFunctions::StateMachine")[1]["DefinitionString"])
     for task in tasks(document["States"]):
         if task["Resource"].endswith("lambda:invoke"):
-            assert task["TimeoutSeconds"] > limits["checker"], (
-                "the state gives up on a function that still works"
-            )
+            assert task["TimeoutSeconds"] > limits["checker"], "the state times out before its function"
     _, table = template.one("AWS::DynamoDB::Table")
     assert table["TimeToLiveSpecification"] == {"AttributeName": "ExpiresAt", "Enabled": True}
     ttl_seconds = int(template.function("executor")[1]["Environment"]["Variables"]["TASK_TTL_DAYS"]) * 86_400
-    assert ttl_seconds > document["TimeoutSeconds"], "an item goes before its execution"
+    assert ttl_seconds > document["TimeoutSeconds"], "an item expires before its execution ends"
 
 
-def test_a_caller_finds_everything_in_the_outputs(template: Template) -> None:
+def test_the_outputs_name_what_callers_and_tools_need(template: Template) -> None:
     names = {name: text(output["Value"]) for name, output in template.body["Outputs"].items()}
     assert names == {
         "StateMachineArn": f"<{template.one('AWS::StepFunctions::StateMachine')[0]}>",
@@ -236,7 +240,7 @@ NAMES = {"Name", "StateMachineName", "LogGroupName", "BucketName", "TableName", 
 
 def test_two_stacks_deploy_side_by_side(template: Template, synthesize: Synthesize) -> None:
     def chosen(one: Template) -> set[str]:
-        """The names that the template chooses itself; CloudFormation makes the others unique."""
+        """The names that the template sets; CloudFormation generates the others."""
         return {
             f"{resource['Type']} {value}"
             for resource in one.body["Resources"].values()

@@ -1,0 +1,83 @@
+"""Parsers of setting values. Each returns the typed value, or raises ValueError with what is allowed."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Parser = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, order=True)
+class Prefix:
+    """The objects of `bucket` whose keys start with `key`: empty, or it ends with a slash."""
+
+    bucket: str
+    key: str
+
+
+def whole_number(low: int, high: int) -> Callable[[Any], int]:
+    def parse(value: Any) -> int:
+        # int() also accepts True, 1.5 and " 1_0 ".
+        if re.fullmatch(r"[0-9]{1,18}", str(value)) and low <= int(value) <= high:
+            return int(value)
+        raise ValueError(f"a whole number from {low} to {high}")
+
+    return parse
+
+
+def one_of(*allowed: Any) -> Parser:
+    def parse(value: Any) -> Any:
+        for one in allowed:
+            if str(value) == str(one):
+                return one
+        raise ValueError("one of " + ", ".join(map(str, allowed)))
+
+    return parse
+
+
+def number(low: float, high: float) -> Callable[[Any], float]:
+    def parse(value: Any) -> float:
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", str(value)) and low <= float(value) <= high:
+            return float(value)
+        raise ValueError(f"a number from {low:g} to {high:g}")
+
+    return parse
+
+
+def text(pattern: str, allowed: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if isinstance(value, str) and re.fullmatch(pattern, value):
+            return value
+        raise ValueError(allowed)
+
+    return parse
+
+
+def list_of(parse_one: Parser) -> Callable[[Any], tuple[Any, ...]]:
+    """A JSON list, or comma-separated text, since the command line has no lists."""
+
+    def parse(value: Any) -> tuple[Any, ...]:
+        try:
+            if isinstance(value, str):
+                value = json.loads(value) if value.startswith("[") else value.split(",")
+            if isinstance(value, list | tuple):
+                return tuple(sorted({parse_one(str(one).strip()) for one in value if str(one).strip()}))
+        except json.JSONDecodeError:
+            pass
+        except ValueError as allowed:
+            raise ValueError(f"a list, each {allowed}") from None
+        raise ValueError("a JSON list or comma-separated text")
+
+    return parse
+
+
+def prefix(value: Any) -> Prefix:
+    match = re.fullmatch(r"(?:s3://)?([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/((?:[^*?$/\s]+/)*)", value)
+    if match is None:
+        raise ValueError("an S3 prefix as bucket/prefix/ with the slash at its end, without * ? $ or spaces")
+    return Prefix(bucket=match[1], key=match[2])
+
+
+database = text(r"[a-z0-9_-]{1,255}", "a Glue database: lower-case letters, digits, _ or -")
