@@ -77,5 +77,6 @@ class Function(Construct):
         self.function.configure_async_invoke(
             on_failure=destinations.SqsDestination(queue),
             retry_attempts=2,
-            max_event_age=Duration.hours(1),
+            # Lambda's maximum.
+            max_event_age=Duration.hours(6),
         )

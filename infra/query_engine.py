@@ -39,17 +39,7 @@ class QueryEngine(Construct):
             ],
             resources=[self._work_group_arn],
         )
-        # Required besides StartQueryExecution (Step Functions developer guide, "Run Amazon Athena queries").
-        stack = Stack.of(self)
-        grant(
-            role,
-            "ResolveCatalogs",
-            actions=["athena:GetDataCatalog"],
-            resources=[
-                stack.format_arn(service="athena", resource="datacatalog", resource_name=name)
-                for name in sorted({"AwsDataCatalog", self._settings.default_catalog})
-            ],
-        )
+        self._grant_catalogs(role)
         grant(
             role,
             "LocateResults",
@@ -87,15 +77,43 @@ class QueryEngine(Construct):
         )
 
     def grant_stop(self, role: iam.Role) -> None:
-        """List, read and stop queries."""
+        """Read and stop queries, and start those that claim a request token (docs/adr/0011)."""
         grant(
             role,
             "StopQueries",
             actions=[
-                *("athena:ListQueryExecutions", "athena:BatchGetQueryExecution"),
-                *("athena:GetQueryExecution", "athena:StopQueryExecution"),
+                *("athena:StartQueryExecution", "athena:StopQueryExecution"),
+                *("athena:GetQueryExecution", "athena:BatchGetQueryExecution"),
+                *("athena:GetNamedQuery", "athena:ListQueryExecutions"),
             ],
             resources=[self._work_group_arn],
+        )
+        self._grant_catalogs(role)
+        # Athena checks the result location when a query starts.
+        grant(
+            role,
+            "LocateResults",
+            actions=["s3:GetBucketLocation"],
+            resources=[self.results_bucket.bucket_arn],
+        )
+        grant(
+            role,
+            "WriteResults",
+            actions=["s3:PutObject"],
+            resources=[self._result_objects],
+            wildcard_reason=_WHY_ALL_RESULTS,
+        )
+
+    def _grant_catalogs(self, role: iam.Role) -> None:
+        """Needed to start a query (Step Functions developer guide, "Run Amazon Athena queries")."""
+        grant(
+            role,
+            "ResolveCatalogs",
+            actions=["athena:GetDataCatalog"],
+            resources=[
+                Stack.of(self).format_arn(service="athena", resource="datacatalog", resource_name=name)
+                for name in sorted({"AwsDataCatalog", self._settings.default_catalog})
+            ],
         )
 
     def _make_results_bucket(self) -> s3.Bucket:

@@ -78,6 +78,11 @@ class Settings:
     poll_growth: float = _setting(
         0.1, parsers.number(0.05, 1), "The interval between polls grows to this share of the query's age."
     )
+    sweep_minutes: int = _setting(
+        5,
+        parsers.whole_number(1, 60),
+        "Interval of the sweep, which stops queries of ended executions and measures stuck executions.",
+    )
     max_attempts: int = _setting(
         2,
         parsers.whole_number(1, 10),

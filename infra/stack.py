@@ -43,6 +43,7 @@ class QueryStack(Stack):
             "DeadLetterQueueUrl": workflow.dead_letters.queue_url,
             "PatienceSeconds": str(settings.patience_seconds),
             "PollSeconds": str(settings.poll_seconds),
+            "PollGrowth": str(settings.poll_growth),
             "DashboardName": monitoring.dashboard.dashboard_name,
         }
         for name, value in outputs.items():

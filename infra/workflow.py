@@ -1,26 +1,19 @@
 """The workflow: the state machine, its functions, the event rules, and the task table."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
 
-from aws_cdk import ArnFormat, CfnResource, Duration, RemovalPolicy, Stack
+from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
-from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
-from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from functions.events import execution_ended, query_ended
 from functions.metric_names import METRICS_NAMESPACE
 from functions.settings import Settings as FunctionSettings
-from infra.document import render_document
 from infra.function import Function
-from infra.log import log_group
 from infra.permissions import acknowledge, grant
+from infra.rules import make_rules
 from infra.settings import Settings
+from infra.state_machine import make_state_machine
 
 
 class Workflow(Construct):
@@ -43,6 +36,12 @@ class Workflow(Construct):
             resource_name=settings.stack_name,
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
+        self._execution_arn = Stack.of(self).format_arn(
+            service="states",
+            resource="execution",
+            resource_name=settings.stack_name,
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
         self.task_table = self._make_task_table()
         self.dead_letters = sqs.Queue(
             self,
@@ -59,8 +58,29 @@ class Workflow(Construct):
             "Checker", "Receives completion events and settles the waiting tasks"
         )
         self.canceller = self._make_function("Canceller", "Stops the queries of executions that have ended")
-        self.state_machine = self._make_state_machine()
-        self.rules = self._make_rules()
+        self.state_machine = make_state_machine(
+            self,
+            name=settings.stack_name,
+            log_retention_days=settings.log_retention_days,
+            function_arns=[one.function.function_arn for one in (self.executor, self.checker)],
+            substitutions={
+                "ExecutorArn": self.executor.function.function_arn,
+                "CheckerArn": self.checker.function.function_arn,
+                "PatienceSeconds": str(settings.patience_seconds),
+                "PollSeconds": str(settings.poll_seconds),
+                "PollGrowth": str(settings.poll_growth),
+                "BackOffSeconds": str(settings.back_off_seconds),
+            },
+        )
+        for function in (self.checker, self.canceller):
+            function.send_failures_to(self.dead_letters)
+        self.rules = make_rules(
+            self,
+            work_group_name=work_group_name,
+            state_machine_arn=self.state_machine.state_machine_arn,
+            checker=self.checker,
+            canceller=self.canceller,
+        )
         self._grant()
 
     def _make_task_table(self) -> dynamodb.Table:
@@ -114,89 +134,6 @@ class Workflow(Construct):
             task_ttl_days=settings.task_ttl_days,
         )
 
-    def _make_state_machine(self) -> sfn.StateMachine:
-        # Below this prefix a log needs no entry in the account's log resource policy, whose size is limited
-        # (Step Functions developer guide, "Using CloudWatch Logs to log execution history").
-        log_name = f"/aws/vendedlogs/states/{self._settings.stack_name}"
-        log = log_group(self, retention_days=self._settings.log_retention_days, name=log_name)
-        machine = sfn.StateMachine(
-            self,
-            "StateMachine",
-            state_machine_name=self._settings.stack_name,
-            state_machine_type=sfn.StateMachineType.STANDARD,
-            comment="Runs one Athena query",
-            # Inside the template and not an asset: `cdk diff` shows changes, cfn-lint checks it.
-            definition_body=sfn.DefinitionBody.from_string(render_document()),
-            definition_substitutions={
-                "ExecutorArn": self.executor.function.function_arn,
-                "CheckerArn": self.checker.function.function_arn,
-                "PatienceSeconds": str(self._settings.patience_seconds),
-                "BackOffSeconds": str(self._settings.back_off_seconds),
-            },
-            role=self._make_state_machine_role().without_policy_updates(),
-            # Execution data holds the SQL and the task token.
-            logs=sfn.LogOptions(destination=log, level=sfn.LogLevel.ALL, include_execution_data=False),
-            tracing_enabled=True,
-        )
-        # cfn-lint requires a number for TimeoutSeconds. In a JSONata state it may be an expression (Step
-        # Functions developer guide, "Task workflow state").
-        lint = {"config": {"ignore_checks": ["E3601"]}}
-        cast("CfnResource", machine.node.default_child).add_metadata("cfn-lint", lint)
-        return machine
-
-    def _make_state_machine_role(self) -> iam.Role:
-        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
-        grant(
-            role,
-            "InvokeFunctions",
-            actions=["lambda:InvokeFunction"],
-            resources=[self.executor.function.function_arn, self.checker.function.function_arn],
-        )
-        grant(
-            role,
-            "DeliverLog",
-            actions=[
-                *("logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery"),
-                *("logs:DeleteLogDelivery", "logs:ListLogDeliveries"),
-                *("logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups"),
-            ],
-            resources=["*"],
-            wildcard_reason="Log delivery actions have no resource types (service authorization reference).",
-        )
-        grant(
-            role,
-            "WriteTraces",
-            actions=[
-                *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
-                *("xray:GetSamplingRules", "xray:GetSamplingTargets"),
-            ],
-            resources=["*"],
-            wildcard_reason="These X-Ray actions have no resource types (service authorization reference).",
-        )
-        return role
-
-    def _make_rules(self) -> list[events.Rule]:
-        return [
-            self._make_rule("QueryEnded", query_ended(self._work_group_name), self.checker),
-            self._make_rule(
-                "ExecutionEnded", execution_ended(self.state_machine.state_machine_arn), self.canceller
-            ),
-        ]
-
-    def _make_rule(self, name: str, pattern: Mapping[str, Any], target: Function) -> events.Rule:
-        target.send_failures_to(self.dead_letters)
-        invocation = targets.LambdaFunction(
-            target.function,
-            dead_letter_queue=self.dead_letters,
-            # By then the fallback branch has settled the task, and most queries have ended.
-            max_event_age=Duration.hours(1),
-            retry_attempts=185,
-        )
-        event_pattern = events.EventPattern(
-            source=pattern["source"], detail_type=pattern["detail-type"], detail=pattern["detail"]
-        )
-        return events.Rule(self, name, event_pattern=event_pattern, targets=[invocation])
-
     def _grant(self) -> None:
         for function in (self.executor, self.checker):
             # IAM checks these against the state machine of the token, although the service authorization
@@ -207,12 +144,24 @@ class Workflow(Construct):
                 actions=["states:SendTaskSuccess", "states:SendTaskFailure"],
                 resources=[self._state_machine_arn],
             )
-        table = [self.task_table.table_arn]
-        grant(self.executor.role, "AccessTaskTable", actions=["dynamodb:UpdateItem"], resources=table)
-        for function in (self.checker, self.canceller):
-            grant(
-                function.role,
-                "AccessTaskTable",
-                actions=["dynamodb:UpdateItem", "dynamodb:GetItem"],
-                resources=table,
-            )
+        table_actions = {
+            self.executor: ["dynamodb:UpdateItem", "dynamodb:GetItem"],
+            self.checker: ["dynamodb:UpdateItem", "dynamodb:GetItem"],
+            self.canceller: ["dynamodb:UpdateItem", "dynamodb:GetItem", "dynamodb:BatchGetItem"],
+        }
+        for function, actions in table_actions.items():
+            grant(function.role, "AccessTaskTable", actions=actions, resources=[self.task_table.table_arn])
+        # The sweep lists executions. The input of one tells the request of a start that was never confirmed.
+        grant(
+            self.canceller.role,
+            "ListExecutions",
+            actions=["states:ListExecutions"],
+            resources=[self._state_machine_arn],
+        )
+        grant(
+            self.canceller.role,
+            "ReadExecutions",
+            actions=["states:DescribeExecution"],
+            resources=[f"{self._execution_arn}:*"],
+            wildcard_reason="Executions are named by their callers.",
+        )

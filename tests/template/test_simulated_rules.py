@@ -14,6 +14,8 @@ STAND_INS = {"workgroupName": ["the-work-group"], "stateMachineArn": ["the-machi
 def test_the_simulation_has_the_rules_of_the_stack(template: Template) -> None:
     patterns = []
     for rule in template.resources("AWS::Events::Rule").values():
+        if "EventPattern" not in rule["Properties"]:
+            continue  # a schedule
         pattern = copy.deepcopy(rule["Properties"]["EventPattern"])
         pattern["detail"].update({name: STAND_INS[name] for name in pattern["detail"] if name in STAND_INS})
         patterns.append(pattern)

@@ -4,10 +4,12 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from functions import canceller
+from functions.events import EXECUTION_STATUS_CHANGE, QUERY_STATE_CHANGE
 from functions.settings import Settings as FunctionSettings
 from infra.document import render_document
 from tests.template.conftest import ROOT, Synthesize
@@ -20,7 +22,7 @@ TARGETS = {"aws.athena": "checker", "aws.states": "canceller"}
 def rules(template: Template) -> dict[str, Json]:
     """Event source to the properties of the rule for it."""
     found = [rule["Properties"] for rule in template.resources("AWS::Events::Rule").values()]
-    return {rule["EventPattern"]["source"][0]: rule for rule in found}
+    return {rule["EventPattern"]["source"][0]: rule for rule in found if "EventPattern" in rule}
 
 
 def test_the_checker_receives_the_terminal_states_of_the_workgroup_s_queries(template: Template) -> None:
@@ -50,44 +52,103 @@ def test_the_canceller_receives_each_execution_that_ended_without_success(templa
 
 
 @pytest.mark.parametrize(("source", "function"), TARGETS.items())
-def test_delivery_is_retried_and_then_goes_to_the_dead_letter_queue(
-    template: Template, source: str, function: str
-) -> None:
+def test_events_are_retried_for_a_day_and_not_stored(template: Template, source: str, function: str) -> None:
     (target,) = rules(template)[source]["Targets"]
-    queue, _ = template.one("AWS::SQS::Queue")
     assert text(target["Arn"]) == f"<{template.function(function)[0]}.Arn>"
-    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": [queue, "Arn"]}}
-    assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 185}
-    assert "InputPath" not in target, "the function needs the whole event"
+    assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 24 * 3600, "MaximumRetryAttempts": 185}
+    assert "DeadLetterConfig" not in target, "EventBridge would store the whole event, with SQL in it"
 
 
-@pytest.mark.parametrize(("source", "function"), TARGETS.items())
-def test_only_the_rule_may_invoke_its_function(template: Template, source: str, function: str) -> None:
+SQL = "SELECT * FROM patients WHERE name = 'Ada'"
+# Step Functions developer guide and Athena user guide: the events with every field.
+EVENTS = {
+    "aws.athena": {
+        "detail-type": QUERY_STATE_CHANGE,
+        "source": "aws.athena",
+        "detail": {
+            "versionId": "0",
+            "currentState": "FAILED",
+            "previousState": "RUNNING",
+            "statementType": "DML",
+            "queryExecutionId": "01234567-0123-0123-0123-012345678901",
+            "workgroupName": "AthenaQueries",
+            "sequenceNumber": "3",
+            "athenaError": {
+                "errorCategory": 2.0,
+                "errorType": 1306.0,
+                "errorMessage": SQL,
+                "retryable": False,
+            },
+        },
+    },
+    "aws.states": {
+        "detail-type": EXECUTION_STATUS_CHANGE,
+        "source": "aws.states",
+        "detail": {
+            "executionArn": "arn:aws:states:eu-west-1:123456789012:execution:AthenaQueries:one",
+            "stateMachineArn": "arn:aws:states:eu-west-1:123456789012:stateMachine:AthenaQueries",
+            "name": "one",
+            "status": "FAILED",
+            "startDate": 1551225271984,
+            "stopDate": 1551225277000,
+            "input": json.dumps({"QueryString": SQL}),
+            "inputDetails": {"included": True},
+            "output": SQL,
+            "outputDetails": None,
+            "error": SQL,
+            "cause": SQL,
+            "redriveCount": 1,
+            "redriveDate": 1551225275000,
+        },
+    },
+}
+# What functions/checker.py and functions/canceller.py read of the detail.
+FIELDS = {
+    "aws.athena": {"queryExecutionId", "currentState", "workgroupName"},
+    "aws.states": {"executionArn", "status", "redriveCount"},
+}
+
+
+@pytest.mark.parametrize("source", TARGETS)
+def test_a_rule_passes_ids_and_states_and_no_field_that_can_hold_sql(template: Template, source: str) -> None:
+    (target,) = rules(template)[source]["Targets"]
+    transformer = target["InputTransformer"]
+    body = transformer["InputTemplate"]
+    for name, path in transformer["InputPathsMap"].items():
+        value: Any = EVENTS[source]
+        for part in path.removeprefix("$.").split("."):
+            value = value[part]
+        assert f'"<{name}>"' not in body, "EventBridge quotes strings itself"
+        body = body.replace(f"<{name}>", json.dumps(value))
+    assert SQL not in body
+    event = EVENTS[source]
+    detail: Any = event["detail"]
+    assert json.loads(body) == {
+        "detail-type": event["detail-type"],
+        "detail": {name: detail[name] for name in FIELDS[source]},
+    }
+
+
+@pytest.mark.parametrize("function", TARGETS.values())
+def test_only_its_rules_may_invoke_a_function(template: Template, function: str) -> None:
     logical_id, _ = template.function(function)
-    (rule,) = (
+    own = {
         name
         for name, one in template.resources("AWS::Events::Rule").items()
-        if one["Properties"]["EventPattern"]["source"] == [source]
-    )
-    (permission,) = (
+        if text(one["Properties"]["Targets"][0]["Arn"]) == f"<{logical_id}.Arn>"
+    }
+    permissions = [
         one["Properties"]
         for one in template.resources("AWS::Lambda::Permission").values()
         if text(one["Properties"]["FunctionName"]) == f"<{logical_id}.Arn>"
-    )
-    assert permission["Principal"] == "events.amazonaws.com"
-    assert permission["SourceArn"] == {"Fn::GetAtt": [rule, "Arn"]}
-
-
-def test_the_queue_accepts_dead_letters_from_both_rules(template: Template) -> None:
-    _, policy = template.one("AWS::SQS::QueuePolicy")
-    senders = [
-        text(statement["Condition"]["ArnEquals"]["aws:SourceArn"])
-        for statement in policy["PolicyDocument"]["Statement"]
-        if statement["Effect"] == "Allow"
-        and statement["Principal"] == {"Service": "events.amazonaws.com"}
-        and statement["Action"] == "sqs:SendMessage"
     ]
-    assert sorted(senders) == sorted(f"<{name}.Arn>" for name in template.resources("AWS::Events::Rule"))
+    assert {one["Principal"] for one in permissions} == {"events.amazonaws.com"}
+    assert {text(one["SourceArn"]) for one in permissions} == {f"<{name}.Arn>" for name in own}
+
+
+def test_nobody_but_the_functions_sends_dead_letters(template: Template) -> None:
+    _, policy = template.one("AWS::SQS::QueuePolicy")
+    assert {statement["Effect"] for statement in policy["PolicyDocument"]["Statement"]} == {"Deny"}
 
 
 @pytest.mark.parametrize("function", TARGETS.values())
@@ -102,6 +163,7 @@ def test_an_event_that_a_function_cannot_handle_goes_to_the_dead_letter_queue(
     )
     assert invocations["Qualifier"] == "$LATEST"
     assert invocations["MaximumRetryAttempts"] == 2
+    assert invocations["MaximumEventAgeInSeconds"] == 6 * 3600
     assert invocations["DestinationConfig"] == {"OnFailure": {"Destination": {"Fn::GetAtt": [queue, "Arn"]}}}
     assert properties["MessageRetentionPeriod"] == 14 * 24 * 3600
 
@@ -227,6 +289,7 @@ def test_the_outputs_name_what_callers_and_tools_need(template: Template) -> Non
         "DeadLetterQueueUrl": f"<{template.one('AWS::SQS::Queue')[0]}>",
         "PatienceSeconds": "300",
         "PollSeconds": "30",
+        "PollGrowth": "0.1",
         "DashboardName": f"<{template.one('AWS::CloudWatch::Dashboard')[0]}>",
     }
 

@@ -1,0 +1,76 @@
+"""The state machine, its log and its role."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from aws_cdk import CfnResource
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from infra.document import render_document
+from infra.log import log_group
+from infra.permissions import grant
+
+
+def make_state_machine(
+    scope: Construct,
+    *,
+    name: str,
+    log_retention_days: int,
+    function_arns: Sequence[str],
+    substitutions: Mapping[str, str],
+) -> sfn.StateMachine:
+    """`substitutions` are the values of the document's `${...}`; it may invoke the functions."""
+    # Log names with this prefix need no entry in the account's log resource policy, whose size is limited
+    # (Step Functions developer guide, "Using CloudWatch Logs to log execution history").
+    log = log_group(scope, retention_days=log_retention_days, name=f"/aws/vendedlogs/states/{name}")
+    document = render_document()
+    machine = sfn.StateMachine(
+        scope,
+        "StateMachine",
+        state_machine_name=name,
+        state_machine_type=sfn.StateMachineType.STANDARD,
+        comment="Runs one Athena query",
+        # Inside the template and not an asset: `cdk diff` shows changes, cfn-lint checks it.
+        definition_body=sfn.DefinitionBody.from_string(document),
+        definition_substitutions={
+            name: value for name, value in substitutions.items() if f"${{{name}}}" in document
+        },
+        role=_make_role(scope, function_arns).without_policy_updates(),
+        # Execution data holds the SQL and the task token.
+        logs=sfn.LogOptions(destination=log, level=sfn.LogLevel.ALL, include_execution_data=False),
+        tracing_enabled=True,
+    )
+    # cfn-lint requires a number for TimeoutSeconds. In a JSONata state it may be an expression (Step
+    # Functions developer guide, "Task workflow state").
+    lint = {"config": {"ignore_checks": ["E3601"]}}
+    cast("CfnResource", machine.node.default_child).add_metadata("cfn-lint", lint)
+    return machine
+
+
+def _make_role(scope: Construct, function_arns: Sequence[str]) -> iam.Role:
+    role = iam.Role(scope, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
+    grant(role, "InvokeFunctions", actions=["lambda:InvokeFunction"], resources=function_arns)
+    grant(
+        role,
+        "DeliverLog",
+        actions=[
+            *("logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery"),
+            *("logs:DeleteLogDelivery", "logs:ListLogDeliveries"),
+            *("logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups"),
+        ],
+        resources=["*"],
+        wildcard_reason="Log delivery actions have no resource types (service authorization reference).",
+    )
+    grant(
+        role,
+        "WriteTraces",
+        actions=[
+            *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+            *("xray:GetSamplingRules", "xray:GetSamplingTargets"),
+        ],
+        resources=["*"],
+        wildcard_reason="These X-Ray actions have no resource types (service authorization reference).",
+    )
+    return role
