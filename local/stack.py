@@ -81,23 +81,35 @@ class Stack:
 
     def deliver_events(self, mode: str) -> None:
         """How Athena's events are delivered from now on: a mode of local/emulator/eventbridge.py."""
-        _ask(self.port, "events", {"mode": mode})
+        _ask(self.port, "athena-events", {"mode": mode})
 
     def inject_crash(self, function: str, call: int, when: str) -> None:
         """Kill the function's next invocation at its n-th AWS call, "before" or "after" its effect."""
-        _ask(self.port, "kills", {"function": function, "call": call, "when": when})
+        _ask(self.port, "crashes", {"function": function, "call": call, "when": when})
 
-    def inject_athena_error(self, what: str) -> None:
+    def inject_athena_error(self, error: str) -> None:
         """What Athena does next: a throttle of StartQueryExecution, or TRANSIENT (emulator/faults.py)."""
-        _ask(self.port, "athena", {"what": what})
+        _ask(self.port, "athena-errors", {"error": error})
 
     def let_metrics_age(self, seconds: float) -> None:
         """As if so much time had passed for CloudWatch's metrics, and none had come since."""
-        _ask(self.port, "metrics", {"seconds": seconds})
+        _ask(self.port, "metrics-age", {"seconds": seconds})
+
+    def outage(self, operation: str, error: str) -> None:
+        """Let the operation, such as "athena:GetQueryExecution" or "dynamodb:*", fail until `end_outage`."""
+        _ask(self.port, "outages", {"outages": {operation: error}})
+
+    def end_outage(self) -> None:
+        _ask(self.port, "outages", {"outages": {}})
+
+    def pending_events(self) -> int:
+        """How many events have not been handled by their functions yet, retries included."""
+        pending: int = _ask(self.port, "status")["pendingEvents"]
+        return pending
 
     def injected_faults(self) -> dict[str, int]:
         """How many faults of each kind there were."""
-        counted: dict[str, int] = _ask(self.port, "host")["injected"]
+        counted: dict[str, int] = _ask(self.port, "status")["injected"]
         return counted
 
 
@@ -141,7 +153,7 @@ def find(home: Path = HOME) -> Stack:
 def _running(home: Path) -> Stack | None:
     with contextlib.suppress(OSError, ValueError, TypeError):
         stack = Stack(**json.loads((home / "stack.json").read_text()))
-        if _ask(stack.port, "host").get("pid") == stack.pid:
+        if _ask(stack.port, "status").get("pid") == stack.pid:
             return stack
     return None
 
@@ -218,7 +230,7 @@ def _start_host(port: int, home: Path, chaos: str | None) -> subprocess.Popen[by
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and host.poll() is None:
         with contextlib.suppress(OSError, ValueError):
-            if _ask(port, "host").get("pid") == host.pid:
+            if _ask(port, "status").get("pid") == host.pid:
                 return host
         time.sleep(0.1)
     if host.poll() is None:

@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ministack.services import cloudwatch, lambda_svc, sqs
+from ministack.services import cloudwatch as ministack
+from ministack.services import lambda_svc, sqs
 
 _ministack_emit_logs = lambda_svc._emit_lambda_logs
 _EVERY_SECONDS = 0.5
@@ -17,22 +18,22 @@ _EVERY_SECONDS = 0.5
 
 def install() -> None:
     lambda_svc._emit_lambda_logs = _emit_logs
-    # MiniStack's looks at every dimension's points, and leaves an alarm without new points as it is.
-    cloudwatch._evaluate_alarm = _evaluate
+    # MiniStack's reads the points of every dimension, and leaves an alarm without new points as it is.
+    ministack._evaluate_alarm = _evaluate
     threading.Thread(target=_watch, daemon=True, name="alarms").start()
 
 
-def let_time_pass(seconds: float) -> None:
+def age_metrics(seconds: float) -> None:
     """Make every point that much older, as if so much time had passed without a new one."""
-    for points in list(cloudwatch._metrics.values()):
+    for points in list(ministack._metrics.values()):
         for point in points:
             point["Timestamp"] -= seconds
 
 
-def _emit_logs(func: dict[str, Any], request_id: str, log_text: str, *words: Any, **named: Any) -> None:
+def _emit_logs(func: dict[str, Any], request_id: str, log_text: str, *arguments: Any, **options: Any) -> None:
     for namespace, name, value, unit, dimensions in embedded(log_text):
-        cloudwatch.record_metric(namespace, name, value, unit, dimensions)
-    _ministack_emit_logs(func, request_id, log_text, *words, **named)
+        ministack.record_metric(namespace, name, value, unit, dimensions)
+    _ministack_emit_logs(func, request_id, log_text, *arguments, **options)
 
 
 def embedded(log_text: str) -> Iterator[tuple[str, str, float, str, dict[str, str]]]:
@@ -58,27 +59,27 @@ def _watch() -> None:
         time.sleep(_EVERY_SECONDS)
         for queue in list(sqs._queues.values()):
             sqs._refresh_counts(queue)
-            cloudwatch.record_metric(
+            ministack.record_metric(
                 "AWS/SQS",
                 "ApproximateNumberOfMessagesVisible",
                 float(queue["attributes"]["ApproximateNumberOfMessages"]),
                 "Count",
                 {"QueueName": queue["name"]},
             )
-        cloudwatch._evaluate_all_alarms()
+        ministack._evaluate_all_alarms()
 
 
 def _evaluate(alarm: dict[str, Any]) -> None:
-    """Judge an alarm on one metric by the points of its last period."""
+    """Set the state of an alarm on one metric by the points of its last period."""
     if not alarm.get("MetricName"):
         return
     dimensions = {one["Name"]: one["Value"] for one in alarm.get("Dimensions", [])}
-    key = (alarm["Namespace"], alarm["MetricName"], cloudwatch._dims_key(dimensions))
+    key = (alarm["Namespace"], alarm["MetricName"], ministack._dims_key(dimensions))
     since = time.time() - alarm["Period"] * alarm["EvaluationPeriods"]
-    points = [point for point in cloudwatch._metrics.get(key, []) if point["Timestamp"] >= since]
+    points = [point for point in ministack._metrics.get(key, []) if point["Timestamp"] >= since]
     statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic", "Average")
     if points:
-        value = cloudwatch._stat_value(cloudwatch._calc_stats(points), statistic, points)
+        value = ministack._stat_value(ministack._calc_stats(points), statistic, points)
         state = "ALARM" if value >= alarm["Threshold"] else "OK"
         reason = f"{statistic} is {value}, the threshold {alarm['Threshold']}"
     elif alarm.get("TreatMissingData") == "notBreaching":
@@ -88,5 +89,5 @@ def _evaluate(alarm: dict[str, Any]) -> None:
     previous = alarm["StateValue"]
     if state != previous:
         alarm |= {"StateValue": state, "StateReason": reason, "StateUpdatedTimestamp": int(time.time())}
-        cloudwatch._record_history(alarm["AlarmName"], previous, state, reason)
-        cloudwatch._dispatch_alarm_actions(alarm, previous, state, reason)
+        ministack._record_history(alarm["AlarmName"], previous, state, reason)
+        ministack._dispatch_alarm_actions(alarm, previous, state, reason)

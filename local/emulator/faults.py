@@ -1,6 +1,7 @@
-"""Faults on purpose: Athena's events lost, repeated, late or early; functions killed at an AWS call.
+"""Faults on demand: Athena's events lost, repeated, late or early; crashes of functions; outages of AWS APIs.
 
-Given to `python -m local up --chaos "drop=0.3,duplicate=0.2,delay=0-2s,early=0.2,crash=0.1,seed=7"`.
+Random faults are given to `python -m local up`, as in
+`--chaos "drop=0.3,duplicate=0.2,delay=0-2s,early=0.2,crash=0.1,seed=7"`.
 """
 
 import random
@@ -8,27 +9,29 @@ import re
 import threading
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 When = Literal["before", "after"]
 
 _SHARES = ("drop", "duplicate", "early", "crash")
 _ALLOWED = (
-    "drop=, duplicate=, early=, crash= with a share from 0 to 1, delay=0-2s, seed=7, with commas in between"
+    "drop=, duplicate=, early=, crash= with a share from 0 to 1, delay=0-2s, seed=7, separated by commas"
 )
 NO_CAPACITY = "TooManyRequestsException"
 RATE_LIMIT = "ThrottlingException"
 TRANSIENT = "TRANSIENT"
 _ATHENA_ERRORS = (NO_CAPACITY, RATE_LIMIT, TRANSIENT)
-# Of a function's AWS calls, the one at which it is killed.
+# A random crash comes at one of a function's first AWS calls.
 _LAST_CALL = 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaultSpec:
-    """Shares from 0 to 1: of events that are lost, repeated, early; of invocations that are killed.
+    """Shares, from 0 to 1, of lost, repeated and early events, and of invocations that crash.
 
-    `delay` is the range of seconds that an event may be late.
+    `delay` is the range of seconds by which an event is late. The last attempt of an asynchronous invocation
+    does not crash: it would leave a dead letter, whose replay is the operator's.
     """
 
     drop: float = 0
@@ -40,7 +43,7 @@ class FaultSpec:
 
     @classmethod
     def parse(cls, text: str) -> "FaultSpec":
-        """Raise ValueError that says what is wrong and what is allowed."""
+        """Raise ValueError that names what is invalid and what is allowed."""
         given: dict[str, Any] = {}
         for part in filter(None, text.split(",")):
             name, _, value = part.strip().partition("=")
@@ -51,13 +54,13 @@ class FaultSpec:
             elif name == "delay" and (match := re.fullmatch(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)s", value)):
                 given[name] = (float(match[1]), float(match[2]))
             else:
-                raise ValueError(f"chaos {part.strip()!r} is not understood; it must be {_ALLOWED}")
+                raise ValueError(f"chaos {part.strip()!r} is invalid; allowed: {_ALLOWED}")
         return cls(**given)
 
 
-@dataclass(kw_only=True)
-class Kill:
-    """Kill a function at its `call`-th AWS call, before or after AWS has done what it asks."""
+@dataclass(frozen=True, kw_only=True)
+class Crash:
+    """A function's process ends at its `call`-th AWS call, before or after AWS has done what it asks."""
 
     call: int
     when: When
@@ -65,27 +68,28 @@ class Kill:
 
 @dataclass
 class Faults:
-    """Decides which faults happen, and counts them.
+    """Decides which faults happen, and counts them."""
 
-    Some are ordered one by one: `kills` by the handler's name, `athena` by what Athena does next, which is an
-    error code of StartQueryExecution, or TRANSIENT: a query fails as if Athena had run out of resources.
-    """
-
-    chaos: FaultSpec | None = None
-    kills: dict[str, deque[Kill]] = field(default_factory=dict)
-    athena: deque[str] = field(default_factory=deque)
+    spec: FaultSpec = field(default_factory=FaultSpec)
+    # One per invocation, by the function's module: executor, checker, canceller.
+    crashes: dict[str, deque[Crash]] = field(default_factory=dict)
+    # What Athena does next: an error code of StartQueryExecution, or TRANSIENT, which fails a query as if
+    # Athena had run out of resources.
+    athena_errors: deque[str] = field(default_factory=deque)
+    # The error code by the pattern of operations that fail with it.
+    outages: dict[str, str] = field(default_factory=dict)
     injected: Counter[str] = field(default_factory=Counter)
     _random: random.Random = field(default_factory=random.Random)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def begin(self, chaos: FaultSpec) -> None:
-        self.chaos = chaos
-        self._random.seed(chaos.seed)
+    def configure(self, spec: FaultSpec) -> None:
+        self.spec = spec
+        self._random.seed(spec.seed)
 
     def happens(self, kind: str) -> bool:
         """Whether a fault of this kind, one of the shares of FaultSpec, happens now."""
         with self._lock:
-            if self.chaos is None or self._random.random() >= getattr(self.chaos, kind):
+            if self._random.random() >= getattr(self.spec, kind):
                 return False
             self.injected[kind] += 1
             return True
@@ -93,31 +97,43 @@ class Faults:
     def delay(self) -> float:
         """By how many seconds an event is late."""
         with self._lock:
-            return self._random.uniform(*self.chaos.delay) if self.chaos else 0
+            return self._random.uniform(*self.spec.delay)
 
     def inject_crash(self, function: str, call: int, when: When) -> None:
-        self.kills.setdefault(function, deque()).append(Kill(call=call, when=when))
+        self.crashes.setdefault(function, deque()).append(Crash(call=call, when=when))
 
-    def inject_athena_error(self, what: str) -> None:
-        if what not in _ATHENA_ERRORS:
-            raise ValueError(
-                f"{what!r} is not an error of Athena; it must be one of {', '.join(_ATHENA_ERRORS)}"
-            )
-        self.athena.append(what)
-
-    def next_of_athena(self, *kinds: str) -> str | None:
-        """What was ordered next, if it is of these kinds."""
+    def next_crash(self, function: str, *, last_attempt: bool) -> Crash | None:
+        """Whether and where the invocation that begins now crashes."""
         with self._lock:
-            return self.athena.popleft() if self.athena and self.athena[0] in kinds else None
+            if self.crashes.get(function):
+                return self.crashes[function].popleft()
+        if last_attempt or not self.happens("crash"):
+            return None
+        with self._lock:
+            return Crash(
+                call=self._random.randint(1, _LAST_CALL), when=self._random.choice(("before", "after"))
+            )
 
-    def next_kill(self, function: str) -> Kill | None:
-        """Whether and where the invocation that begins now is killed."""
-        if self.kills.get(function):
-            return self.kills[function].popleft()
-        if self.happens("crash"):
-            with self._lock:
-                call = self._random.randint(1, _LAST_CALL)
-                return Kill(call=call, when=self._random.choice(("before", "after")))
+    def inject_athena_error(self, error: str) -> None:
+        if error not in _ATHENA_ERRORS:
+            raise ValueError(f"{error!r} is not an error of Athena; allowed: {', '.join(_ATHENA_ERRORS)}")
+        self.athena_errors.append(error)
+
+    def next_athena_error(self, *errors: str) -> str | None:
+        """The next injected error, if it is one of these."""
+        with self._lock:
+            found = bool(self.athena_errors) and self.athena_errors[0] in errors
+            return self.athena_errors.popleft() if found else None
+
+    def set_outages(self, outages: dict[str, str]) -> None:
+        """Let operations fail from now on: the error code by a pattern such as `dynamodb:*`."""
+        self.outages = outages
+
+    def outage(self, operation: str) -> str | None:
+        """The error code that the operation, such as `athena:GetQueryExecution`, fails with."""
+        for pattern, error in self.outages.items():
+            if fnmatchcase(operation.lower(), pattern.lower()):
+                return error
         return None
 
 

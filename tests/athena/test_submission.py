@@ -93,8 +93,8 @@ def test_a_known_token_is_answered_while_athena_has_no_room_for_another_query(at
 
     again = athena.start("SELECT 1", ClientRequestToken=once)
 
-    assert (again, list(faults.athena)) == (first, ["TooManyRequestsException"])
-    faults.athena.clear()
+    assert (again, list(faults.athena_errors)) == (first, ["TooManyRequestsException"])
+    faults.athena_errors.clear()
 
 
 def test_a_claim_needs_no_data(athena: Athena) -> None:

@@ -7,9 +7,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -18,6 +20,8 @@ import pytest
 from local.stack import REGION, ROOT, _free_port
 
 ROLE = "test"
+ENVIRONMENTS = 4
+_OPTIONS = ["--environments", str(ENVIRONMENTS), "--async-retry-seconds", "0.01"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Emulator:
     """A running emulator, and its clients by service."""
 
     endpoint: str
+    environments = ENVIRONMENTS
     _clients: dict[str, Any] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:
@@ -50,6 +55,33 @@ class Emulator:
             )
             return str(role["Role"]["Arn"])
 
+    def queue(self) -> "Queue":
+        """A new SQS queue."""
+        sqs = self.client("sqs")
+        url = sqs.create_queue(QueueName=f"queue-{uuid.uuid4()}")["QueueUrl"]
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+        return Queue(sqs, url, attributes["QueueArn"])
+
+    def metric_sum(self, namespace: str, name: str, **dimensions: str) -> float:
+        """The sum of a metric's points."""
+        now = datetime.now(UTC)
+        points = self.client("cloudwatch").get_metric_statistics(
+            Namespace=namespace,
+            MetricName=name,
+            Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(minutes=1),
+            Period=7200,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        return float(sum(point["Sum"] for point in points))
+
+    def status(self) -> dict[str, Any]:
+        """What the emulator reports of itself."""
+        with urllib.request.urlopen(f"{self.endpoint}/_local/status", timeout=10) as answer:  # noqa: S310 - this machine
+            status: dict[str, Any] = json.load(answer)
+            return status
+
     def control(self, path: str, **parameters: Any) -> None:
         """Call the emulator's own API."""
         request = urllib.request.Request(  # noqa: S310 - this machine
@@ -58,29 +90,48 @@ class Emulator:
         urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - this machine
 
 
+@dataclass(frozen=True)
+class Queue:
+    """An SQS queue."""
+
+    client: Any
+    url: str
+    arn: str
+
+    def send(self, body: str) -> None:
+        self.client.send_message(QueueUrl=self.url, MessageBody=body)
+
+    def receive(self) -> list[str]:
+        """Receive and delete the messages that are visible."""
+        messages = self.client.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get("Messages", [])
+        for message in messages:
+            self.client.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+        return [message["Body"] for message in messages]
+
+
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     home = tmp_path_factory.mktemp("emulator")
     port = _free_port()
     with (home / "emulator.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - this interpreter
-            [sys.executable, "-m", "local.emulator", "--port", str(port), "--home", str(home)],
+            [sys.executable, "-m", "local.emulator", "--port", str(port), "--home", str(home), *_OPTIONS],
             cwd=ROOT,
             stdout=log,
             stderr=log,
         )
-    endpoint = f"http://127.0.0.1:{port}"
+    emulator = Emulator(f"http://127.0.0.1:{port}")
     try:
-        wait_until(lambda: _answers(endpoint))
-        yield Emulator(endpoint)
+        wait_until(lambda: _answers(emulator))
+        yield emulator
     finally:
         process.terminate()
         process.wait(timeout=30)
 
 
-def _answers(endpoint: str) -> bool:
+def _answers(emulator: Emulator) -> bool:
     try:
-        urllib.request.urlopen(f"{endpoint}/_local/host", timeout=10).close()  # noqa: S310 - this machine
+        emulator.status()
     except urllib.error.URLError:
         return False
     return True

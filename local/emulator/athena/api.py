@@ -53,7 +53,7 @@ async def _handle_request(
 
 
 async def _start(data: dict[str, Any]) -> Any:
-    if refusal := faults.next_of_athena(RATE_LIMIT):
+    if refusal := faults.next_athena_error(RATE_LIMIT):
         return error_response_json(refusal, "Rate exceeded", 400)
     token = data.get("ClientRequestToken")
     try:
@@ -69,7 +69,7 @@ async def _start(data: dict[str, Any]) -> Any:
             mismatch = dialect.Refused("Idempotent parameters do not match", "IDEMPOTENT_PARAMETER_MISMATCH")
             return _refusal(mismatch)
         return json_response({"QueryExecutionId": query_id})
-    if refusal := faults.next_of_athena(NO_CAPACITY):
+    if refusal := faults.next_athena_error(NO_CAPACITY):
         message = "You have exceeded the limit for the number of queries you can run concurrently."
         return error_response_json(refusal, message, 400)
     query_id = execution["QueryExecutionId"]
@@ -253,7 +253,7 @@ def _failure(error: Exception) -> engine.Failure:
 
 
 def _run_in_engine(job: engine.Job) -> engine.Result:
-    if faults.next_of_athena(TRANSIENT):
+    if faults.next_athena_error(TRANSIENT):
         raise engine.Failure("Query exhausted resources at this scale factor", 0, 1, retryable=True)
     return engine.run(job)
 

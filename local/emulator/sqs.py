@@ -1,0 +1,14 @@
+"""SQS as a target of other services."""
+
+from ministack.services import sqs as ministack
+
+from local.emulator.faults import faults
+
+
+def send(queue_arn: str, body: str) -> bool:
+    """Send a message; return whether there is such a queue and it could be reached."""
+    queue = ministack._queue_by_arn(queue_arn)
+    if queue is None or faults.outage("sqs:SendMessage"):
+        return False
+    ministack._act_send_message({"MessageBody": body}, queue["url"])
+    return True
