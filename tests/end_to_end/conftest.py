@@ -36,8 +36,8 @@ def deployed(home: Path) -> Iterator[Stack]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aws:
-    """The stack and its clients. `deliver_events` says how Athena's events come from then on."""
+class Deployment:
+    """The deployed stack, its clients, and what tests read from them."""
 
     stack: Stack
     clients: dict[str, Any] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Aws:
         return self.clients[service]
 
     def run(self, document: Any, *, state_machine_arn: str | None = None) -> Run:
-        """Run an execution to its end."""
+        """Start an execution and wait for its end."""
         arn = state_machine_arn or self.stack.outputs["StateMachineArn"]
         return follow(self.client("stepfunctions"), arn, document)
 
@@ -94,11 +94,13 @@ class Aws:
         """DescribeExecution's answer once the execution has ended."""
 
         def described() -> dict[str, Any] | None:
-            told: dict[str, Any] = self.client("stepfunctions").describe_execution(executionArn=execution_arn)
-            return told if told["status"] != "RUNNING" else None
+            answer: dict[str, Any] = self.client("stepfunctions").describe_execution(
+                executionArn=execution_arn
+            )
+            return answer if answer["status"] != "RUNNING" else None
 
-        told: dict[str, Any] = eventually(described)
-        return told
+        answer: dict[str, Any] = eventually(described)
+        return answer
 
     def log_lines(self) -> list[str]:
         """Everything in every log group."""
@@ -118,13 +120,13 @@ class Aws:
         point = {"MetricName": name, "Value": value, "Unit": "Milliseconds", "Dimensions": dimensions}
         self.client("cloudwatch").put_metric_data(Namespace="AthenaQueries", MetricData=[point])
 
-    def told_and_true(self, execution: dict[str, Any]) -> tuple[str, str]:
-        """What an ended execution (DescribeExecution) says, beside what Athena says of its query."""
+    def reported_and_actual(self, execution: dict[str, Any]) -> tuple[str, str]:
+        """The outcome of an ended execution (DescribeExecution), and the state of its query in Athena."""
         if execution["status"] == "SUCCEEDED":
-            told, query_id = "SUCCEEDED", json.loads(execution["output"])["QueryId"]
+            reported, query_id = "SUCCEEDED", json.loads(execution["output"])["QueryId"]
         else:
-            told, query_id = execution["error"], json.loads(execution["cause"])["QueryId"]
-        return told, self.query(query_id)["Status"]["State"]
+            reported, query_id = execution["error"], json.loads(execution["cause"])["QueryId"]
+        return reported, self.query(query_id)["Status"]["State"]
 
     def dead_letters(self) -> list[str]:
         """The messages in the stack's dead-letter queue."""
@@ -134,32 +136,44 @@ class Aws:
         return [message["Body"] for message in answer.get("Messages", [])]
 
     def query(self, query_id: str) -> dict[str, Any]:
-        """Athena's own word on a query."""
+        """GetQueryExecution's answer."""
         answer: dict[str, Any] = self.client("athena").get_query_execution(QueryExecutionId=query_id)
         execution: dict[str, Any] = answer["QueryExecution"]
         return execution
 
 
 @pytest.fixture
-def aws(deployed: Stack) -> Iterator[Aws]:
-    yield Aws(stack=deployed)
+def deployment(deployed: Stack, eventually: "Eventually") -> Iterator[Deployment]:
+    yield Deployment(stack=deployed)
     deployed.deliver_events("normal")
+    # A function that is retried now would use what the next test injects.
+    eventually(lambda: deployed.pending_events() == 0)
 
 
 class Eventually(Protocol):
-    """Calls a function until it returns something true and returns that. Fails the test if it never does."""
+    """Calls a condition until it returns something true, and returns that.
 
-    def __call__(self, look: Callable[[], Any], *, seconds: float = 60) -> Any: ...
+    Fails the test if it does not for so many seconds, during which `progress` has not changed either.
+    """
+
+    def __call__(
+        self, condition: Callable[[], Any], *, progress: Callable[[], Any] = ..., seconds: float = 60
+    ) -> Any: ...
 
 
 @pytest.fixture
 def eventually() -> Eventually:
-    def wait(look: Callable[[], Any], *, seconds: float = 60) -> Any:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if seen := look():
-                return seen
+    def wait(
+        condition: Callable[[], Any], *, progress: Callable[[], Any] = lambda: None, seconds: float = 60
+    ) -> Any:
+        reached, since = progress(), time.monotonic()
+        while True:
+            if result := condition():
+                return result
+            if progress() != reached:
+                reached, since = progress(), time.monotonic()
+            elif time.monotonic() > since + seconds:
+                pytest.fail(f"not within {seconds} s")
             time.sleep(0.05)
-        pytest.fail(f"not within {seconds} s")
 
     return wait

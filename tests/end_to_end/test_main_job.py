@@ -12,57 +12,59 @@ from botocore.exceptions import ClientError
 
 from local import stack as local_stack
 from local.stack import REGION, SETTINGS
-from tests.end_to_end.conftest import Aws, Eventually
+from tests.end_to_end.conftest import Deployment, Eventually
 
 COUNT = {"QueryString": "SELECT count(*) AS flights FROM flights"}
 
 
-def test_a_query_enters_two_states_and_is_settled_by_its_event(aws: Aws) -> None:
-    run = aws.run(COUNT)
+def test_a_query_enters_two_states_and_is_settled_by_its_event(deployment: Deployment) -> None:
+    run = deployment.run(COUNT)
 
     assert run.states == ["Start query", "Done"]
     assert run.output is not None
     assert run.output["SettledBy"] == "event"
-    assert aws.query(run.output["QueryId"])["Status"]["State"] == run.output["State"] == "SUCCEEDED"
+    assert deployment.query(run.output["QueryId"])["Status"]["State"] == run.output["State"] == "SUCCEEDED"
 
 
-def test_its_result_is_where_the_output_says(aws: Aws) -> None:
-    output = aws.run(COUNT).output
+def test_the_result_is_at_the_output_location(deployment: Deployment) -> None:
+    output = deployment.run(COUNT).output
     assert output is not None
     bucket, _, key = output["OutputLocation"].removeprefix("s3://").partition("/")
 
-    body = aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode()
+    body = deployment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode()
 
     assert body == '"flights"\n"336776"\n'
 
 
-def test_an_event_that_comes_before_the_token_is_settled_by_the_executor(aws: Aws) -> None:
-    aws.stack.deliver_events("early")
+def test_an_event_before_the_token_is_settled_by_the_executor(deployment: Deployment) -> None:
+    deployment.stack.deliver_events("early")
 
-    run = aws.run(COUNT)
+    run = deployment.run(COUNT)
 
     assert run.states == ["Start query", "Done"]
     assert run.output is not None
     assert run.output["SettledBy"] == "executor"
 
 
-def test_an_event_that_comes_twice_is_harmless(aws: Aws) -> None:
-    aws.stack.deliver_events("twice")
+def test_a_duplicate_event_is_harmless(deployment: Deployment) -> None:
+    deployment.stack.deliver_events("twice")
 
-    run = aws.run(COUNT)
+    run = deployment.run(COUNT)
 
     assert (run.status, run.states) == ("SUCCEEDED", ["Start query", "Done"])
-    assert aws.dead_letters() == []
+    assert deployment.dead_letters() == []
 
 
 @pytest.mark.parametrize(
     ("sql", "error"),
     [(COUNT["QueryString"], None), ("SELECT no_such_column FROM flights", "AthenaQuery.Failed")],
 )
-def test_a_query_whose_event_never_comes_ends_by_the_fallback(aws: Aws, sql: str, error: str | None) -> None:
-    aws.stack.deliver_events("off")
+def test_a_query_whose_event_is_lost_is_settled_by_the_fallback(
+    deployment: Deployment, sql: str, error: str | None
+) -> None:
+    deployment.stack.deliver_events("off")
 
-    run = aws.run({"QueryString": sql})
+    run = deployment.run({"QueryString": sql})
 
     assert run.states == [
         "Start query", "Get query status", "Check query status", "Done" if error is None else "Failed"
@@ -71,33 +73,33 @@ def test_a_query_whose_event_never_comes_ends_by_the_fallback(aws: Aws, sql: str
     assert run.output is None or run.output["SettledBy"] == "poll"
 
 
-def test_a_long_query_is_still_settled_by_its_event(aws: Aws, eventually: Eventually) -> None:
-    """Events that come while the machine is in the fallback branch end the execution at once."""
-    aws.stack.deliver_events("held")
-    arn = aws.start(COUNT)
-    # The query has ended, unheard of; "Start query" still waits.
-    eventually(lambda: aws.ended_queries(arn))
-    aws.stack.deliver_events("normal")
+def test_a_late_event_settles_the_task(deployment: Deployment, eventually: Eventually) -> None:
+    """An event that is late ends the execution at once."""
+    deployment.stack.deliver_events("held")
+    arn = deployment.start(COUNT)
+    # The query has ended, its event is held; "Start query" still waits.
+    eventually(lambda: deployment.ended_queries(arn))
+    deployment.stack.deliver_events("normal")
 
-    answer = aws.ended(arn, eventually)
+    answer = deployment.ended(arn, eventually)
 
     assert answer["status"] == "SUCCEEDED"
     assert '"SettledBy": "event"' in answer["output"]
 
 
-def test_a_failed_query_fails_the_execution_with_its_reason(aws: Aws) -> None:
-    run = aws.run({"QueryString": "SELECT CAST(tailnum AS integer) FROM flights"})
+def test_a_failed_query_fails_the_execution_with_its_reason(deployment: Deployment) -> None:
+    run = deployment.run({"QueryString": "SELECT CAST(tailnum AS integer) FROM flights"})
 
     assert (run.status, run.error, run.states) == ("FAILED", "AthenaQuery.Failed", ["Start query"])
     assert (
         run.cause["ErrorCategory"]
-        == aws.query(run.cause["QueryId"])["Status"]["AthenaError"]["ErrorCategory"]
+        == deployment.query(run.cause["QueryId"])["Status"]["AthenaError"]["ErrorCategory"]
     )
     assert "tailnum" in run.cause["Reason"]
 
 
-def test_a_statement_that_athena_refuses_is_an_invalid_request(aws: Aws) -> None:
-    run = aws.run({"QueryString": "SELEKT 1"})
+def test_a_statement_that_athena_refuses_is_an_invalid_request(deployment: Deployment) -> None:
+    run = deployment.run({"QueryString": "SELEKT 1"})
 
     assert (run.error, run.cause["QueryId"]) == ("AthenaQuery.InvalidRequest", None)
 
@@ -112,18 +114,20 @@ def test_a_statement_that_athena_refuses_is_an_invalid_request(aws: Aws) -> None
         ([], "input must be object"),
     ],
 )
-def test_bad_input_is_refused_by_name_and_starts_nothing(aws: Aws, document: Any, words: str) -> None:
-    before = aws.query_ids()
+def test_bad_input_is_refused_by_name_and_starts_nothing(
+    deployment: Deployment, document: Any, words: str
+) -> None:
+    before = deployment.query_ids()
 
-    run = aws.run(document)
+    run = deployment.run(document)
 
     assert run.error == "AthenaQuery.InvalidInput"
     assert words in run.cause["Reason"]
-    assert aws.query_ids() == before
+    assert deployment.query_ids() == before
 
 
-def test_parameters_reach_the_query_as_they_are(aws: Aws) -> None:
-    run = aws.run(
+def test_parameters_reach_the_query_as_they_are(deployment: Deployment) -> None:
+    run = deployment.run(
         {
             "QueryString": "SELECT count(*) FROM flights WHERE origin = ? AND distance > ?",
             "ExecutionParameters": ["'JFK'", "2000"],
@@ -135,75 +139,77 @@ def test_parameters_reach_the_query_as_they_are(aws: Aws) -> None:
     assert run.output["Preview"]["Rows"] == [["32189"]]
 
 
-def test_stopping_an_execution_stops_its_query(aws: Aws, eventually: Eventually) -> None:
-    arn = aws.start({"QueryString": aws.slow_query()})
-    query_id = eventually(lambda: aws.running_queries(arn))[0]
+def test_stopping_an_execution_stops_its_query(deployment: Deployment, eventually: Eventually) -> None:
+    arn = deployment.start({"QueryString": deployment.slow_query()})
+    query_id = eventually(lambda: deployment.running_queries(arn))[0]
 
-    aws.client("stepfunctions").stop_execution(executionArn=arn)
+    deployment.client("stepfunctions").stop_execution(executionArn=arn)
 
-    eventually(lambda: aws.query(query_id)["Status"]["State"] == "CANCELLED")
+    eventually(lambda: deployment.query(query_id)["Status"]["State"] == "CANCELLED")
 
 
-def test_the_deadline_stops_the_query(aws: Aws) -> None:
-    run = aws.run({"QueryString": aws.slow_query(), "TimeoutSeconds": 1})
+def test_the_deadline_stops_the_query(deployment: Deployment) -> None:
+    run = deployment.run({"QueryString": deployment.slow_query(), "TimeoutSeconds": 1})
 
     assert run.error == "AthenaQuery.TimedOut"
-    assert aws.query(run.cause["QueryId"])["Status"]["State"] == "CANCELLED"
+    assert deployment.query(run.cause["QueryId"])["Status"]["State"] == "CANCELLED"
 
 
-def test_a_redrive_starts_a_new_query(aws: Aws, eventually: Eventually) -> None:
-    stepfunctions = aws.client("stepfunctions")
-    first = aws.run({"QueryString": "SELECT * FROM scratch.not_yet_there"})
-    aws.run({"QueryString": "CREATE TABLE scratch.not_yet_there AS SELECT 1 AS one"})
+def test_a_redrive_starts_a_new_query(deployment: Deployment, eventually: Eventually) -> None:
+    stepfunctions = deployment.client("stepfunctions")
+    first = deployment.run({"QueryString": "SELECT * FROM scratch.not_yet_there"})
+    deployment.run({"QueryString": "CREATE TABLE scratch.not_yet_there AS SELECT 1 AS one"})
 
     stepfunctions.redrive_execution(executionArn=first.arn)
 
-    answer = aws.ended(first.arn, eventually)
+    answer = deployment.ended(first.arn, eventually)
     assert (first.error, answer["status"]) == ("AthenaQuery.Failed", "SUCCEEDED")
     assert first.cause["QueryId"] not in answer["output"]
 
 
-def test_a_second_stack_in_the_same_place_is_refused(aws: Aws, home: Path) -> None:
+def test_a_second_stack_in_the_same_place_is_refused(deployment: Deployment, home: Path) -> None:
     with pytest.raises(local_stack.StackError, match="a stack is up at") as refusal:
         local_stack.up(home=home)
 
     assert refusal.value.code == 2
-    assert local_stack.find(home) == aws.stack
+    assert local_stack.find(home) == deployment.stack
 
 
-def test_two_stacks_do_not_hear_each_others_queries(aws: Aws, home: Path) -> None:
-    other = local_stack.deploy(aws.stack.port, home, {**SETTINGS, "stackName": "OtherQueries"})
+def test_two_stacks_ignore_each_others_queries(deployment: Deployment, home: Path) -> None:
+    other = local_stack.deploy(deployment.stack.port, home, {**SETTINGS, "stackName": "OtherQueries"})
 
-    ours = aws.run(COUNT)
-    theirs = aws.run(COUNT, state_machine_arn=other["StateMachineArn"])
+    ours = deployment.run(COUNT)
+    theirs = deployment.run(COUNT, state_machine_arn=other["StateMachineArn"])
 
     assert ours.output is not None
     assert theirs.output is not None
     assert ours.output["SettledBy"] == theirs.output["SettledBy"] == "event"
-    dynamodb = aws.client("dynamodb")
-    for table, run in ((other["TaskTableName"], ours), (aws.stack.outputs["TaskTableName"], theirs)):
+    dynamodb = deployment.client("dynamodb")
+    for table, run in ((other["TaskTableName"], ours), (deployment.stack.outputs["TaskTableName"], theirs)):
         item = dynamodb.get_item(TableName=table, Key={"Id": {"S": run.query_id}}, ConsistentRead=True)
         assert "Item" not in item
 
 
-def test_permissions_are_enforced(aws: Aws) -> None:
+def test_permissions_are_enforced(deployment: Deployment) -> None:
     """So that the tests above show that each role may do what its function needs."""
-    iam = aws.client("iam")
+    iam = deployment.client("iam")
     iam.create_user(UserName="nobody")
     key = iam.create_access_key(UserName="nobody")["AccessKey"]
     athena = boto3.client(
         "athena",
-        endpoint_url=aws.stack.endpoint,
+        endpoint_url=deployment.stack.endpoint,
         region_name=REGION,
         aws_access_key_id=key["AccessKeyId"],
         aws_secret_access_key=key["SecretAccessKey"],
     )
 
     with pytest.raises(ClientError, match="AccessDenied"):
-        athena.start_query_execution(QueryString="SELECT 1", WorkGroup=aws.stack.outputs["WorkGroupName"])
+        athena.start_query_execution(
+            QueryString="SELECT 1", WorkGroup=deployment.stack.outputs["WorkGroupName"]
+        )
 
 
-def test_boto3_needs_nothing_but_the_printed_exports(aws: Aws) -> None:
+def test_boto3_needs_nothing_but_the_printed_exports(deployment: Deployment) -> None:
     program = (
         "import boto3, os, json\n"
         "answer = boto3.client('stepfunctions').start_execution(\n"
@@ -212,12 +218,12 @@ def test_boto3_needs_nothing_but_the_printed_exports(aws: Aws) -> None:
         "print(answer['executionArn'])\n"
     )
 
-    told = subprocess.run(  # noqa: S603 - this interpreter, a program of the test's own
+    completed = subprocess.run(  # noqa: S603 - this interpreter, a program of the test's own
         [sys.executable, "-c", program],
-        env={"PATH": os.environ["PATH"], **aws.stack.exports},
+        env={"PATH": os.environ["PATH"], **deployment.stack.exports},
         capture_output=True,
         text=True,
         check=True,
     )
 
-    assert told.stdout.startswith("arn:aws:states:")
+    assert completed.stdout.startswith("arn:aws:states:")

@@ -1,4 +1,4 @@
-"""Dashboard and alarms against metrics that the deployed functions really emitted."""
+"""Dashboard and alarms against metrics that the deployed functions have emitted."""
 
 import html
 import json
@@ -9,97 +9,102 @@ from typing import Any
 
 import pytest
 
-from functions.metric_names import UNITS, Metric
+from functions.metric_names import METRICS_NAMESPACE, UNITS, Metric
 from local.__main__ import main
 from ops.dashboard import BROWSERS
-from tests.end_to_end.conftest import Aws, Eventually
+from tests.end_to_end.conftest import Deployment, Eventually
 
-OURS = "AthenaQueries"
 COUNT = {"QueryString": "SELECT count(*) AS flights FROM flights"}
 HOUR = 3600
 
 
 @pytest.fixture(autouse=True)
-def quiet(aws: Aws) -> None:
+def quiet(deployment: Deployment) -> None:
     """Each test begins after a night without queries."""
-    aws.stack.let_metrics_age(24 * HOUR)
+    deployment.stack.let_metrics_age(24 * HOUR)
 
 
-def state(aws: Aws, alarm: str) -> str:
-    found = aws.client("cloudwatch").describe_alarms(AlarmNames=[f"{aws.stack.name}-{alarm}"])
-    told: str = found["MetricAlarms"][0]["StateValue"]
-    return told
+def alarm_state(deployment: Deployment, alarm: str) -> str:
+    found = deployment.client("cloudwatch").describe_alarms(AlarmNames=[f"{deployment.stack.name}-{alarm}"])
+    state: str = found["MetricAlarms"][0]["StateValue"]
+    return state
 
 
-def becomes(aws: Aws, eventually: Eventually, alarm: str, wanted: str) -> None:
-    eventually(lambda: state(aws, alarm) == wanted)
+def becomes(deployment: Deployment, eventually: Eventually, alarm: str, state: str) -> None:
+    eventually(lambda: alarm_state(deployment, alarm) == state)
 
 
-def goes_off_and_on(aws: Aws, eventually: Eventually, alarm: str) -> None:
-    becomes(aws, eventually, alarm, "ALARM")
-    aws.stack.let_metrics_age(HOUR)
-    becomes(aws, eventually, alarm, "OK")
+def fires_and_clears(deployment: Deployment, eventually: Eventually, alarm: str) -> None:
+    becomes(deployment, eventually, alarm, "ALARM")
+    deployment.stack.let_metrics_age(HOUR)
+    becomes(deployment, eventually, alarm, "OK")
 
 
-def emitted(aws: Aws) -> set[str]:
+def emitted(deployment: Deployment) -> set[str]:
     """The metrics that this stack's functions have emitted, under no other dimension than theirs."""
-    metrics = aws.client("cloudwatch").list_metrics(Namespace=OURS)["Metrics"]
+    metrics = deployment.client("cloudwatch").list_metrics(Namespace=METRICS_NAMESPACE)["Metrics"]
     assert all([one["Name"] for one in metric["Dimensions"]] == ["service"] for metric in metrics)
-    return {metric["MetricName"] for metric in metrics if metric["Dimensions"][0]["Value"] == aws.stack.name}
+    return {
+        metric["MetricName"]
+        for metric in metrics
+        if metric["Dimensions"][0]["Value"] == deployment.stack.name
+    }
 
 
 def test_a_mix_of_outcomes_emits_every_metric_that_the_dashboard_names(
-    aws: Aws, eventually: Eventually
+    deployment: Deployment, eventually: Eventually
 ) -> None:
     for document in (
         {**COUNT, "PreviewRows": 1},
         {"QueryString": "SELECT nope FROM flights"},
         {"QueryString": "SELEKT"},
         {},
-        {"QueryString": aws.slow_query(), "TimeoutSeconds": 1},
+        {"QueryString": deployment.slow_query(), "TimeoutSeconds": 1},
     ):
-        aws.run(document)
+        deployment.run(document)
     for _ in range(4):
-        aws.stack.inject_athena_error("TooManyRequestsException")
-    aws.run(COUNT)
+        deployment.stack.inject_athena_error("TooManyRequestsException")
+    deployment.run(COUNT)
     for _ in range(3):
-        aws.stack.inject_athena_error("TRANSIENT")
-    aws.run({**COUNT, "MaxAttempts": 3})
-    aws.stack.deliver_events("early")
-    aws.run(COUNT)
-    aws.stack.deliver_events("twice")
-    aws.run(COUNT)
-    aws.stack.deliver_events("off")
-    aws.run(COUNT)
-    aws.stack.deliver_events("normal")
-    aborted = aws.start({"QueryString": aws.slow_query()})
-    (stopped,) = eventually(lambda: aws.running_queries(aborted))
-    aws.client("stepfunctions").stop_execution(executionArn=aborted)
-    eventually(lambda: aws.query(stopped)["Status"]["State"] == "CANCELLED")
-    cancelled = aws.start({"QueryString": aws.slow_query()})
-    (stopped,) = eventually(lambda: aws.running_queries(cancelled))
-    aws.client("athena").stop_query_execution(QueryExecutionId=stopped)
+        deployment.stack.inject_athena_error("TRANSIENT")
+    deployment.run({**COUNT, "MaxAttempts": 3})
+    deployment.stack.deliver_events("early")
+    deployment.run(COUNT)
+    deployment.stack.deliver_events("twice")
+    deployment.run(COUNT)
+    deployment.stack.deliver_events("off")
+    deployment.run(COUNT)
+    deployment.stack.deliver_events("normal")
+    aborted = deployment.start({"QueryString": deployment.slow_query()})
+    (stopped,) = eventually(lambda: deployment.running_queries(aborted))
+    deployment.client("stepfunctions").stop_execution(executionArn=aborted)
+    eventually(lambda: deployment.query(stopped)["Status"]["State"] == "CANCELLED")
+    cancelled = deployment.start({"QueryString": deployment.slow_query()})
+    (stopped,) = eventually(lambda: deployment.running_queries(cancelled))
+    deployment.client("athena").stop_query_execution(QueryExecutionId=stopped)
 
-    body = json.loads(aws.client("cloudwatch").get_dashboard(DashboardName=aws.stack.name)["DashboardBody"])
+    body = json.loads(
+        deployment.client("cloudwatch").get_dashboard(DashboardName=deployment.stack.name)["DashboardBody"]
+    )
     named = {
         metric[1]
         for widget in body["widgets"]
         if widget["type"] == "metric"
         for metric in widget["properties"]["metrics"]
-        if metric[0] == OURS
+        if metric[0] == METRICS_NAMESPACE
     }
     assert named == set(Metric)
-    eventually(lambda: emitted(aws) == named)
-    for name in emitted(aws):
-        assert unit_of(aws, name) == UNITS[Metric(name)]
+    eventually(lambda: emitted(deployment) == named)
+    for name in emitted(deployment):
+        assert unit_of(deployment, name) == UNITS[Metric(name)]
 
 
-def unit_of(aws: Aws, name: str) -> str:
+def unit_of(deployment: Deployment, name: str) -> str:
     now = datetime.now(UTC)
-    answer: dict[str, Any] = aws.client("cloudwatch").get_metric_statistics(
-        Namespace=OURS,
+    answer: dict[str, Any] = deployment.client("cloudwatch").get_metric_statistics(
+        Namespace=METRICS_NAMESPACE,
         MetricName=name,
-        Dimensions=[{"Name": "service", "Value": aws.stack.name}],
+        Dimensions=[{"Name": "service", "Value": deployment.stack.name}],
         StartTime=now - timedelta(days=3),
         EndTime=now,
         Period=86_400,
@@ -109,97 +114,113 @@ def unit_of(aws: Aws, name: str) -> str:
     return str(unit)
 
 
-def test_lost_events_raise_the_alarm_and_events_that_come_clear_it(aws: Aws, eventually: Eventually) -> None:
-    aws.stack.deliver_events("off")
-    for arn in [aws.start(COUNT) for _ in range(3)]:
-        aws.ended(arn, eventually)
-    becomes(aws, eventually, "EventsLost", "ALARM")
-
-    aws.stack.deliver_events("normal")
-    aws.stack.let_metrics_age(HOUR)
-    aws.run(COUNT)
-
-    becomes(aws, eventually, "EventsLost", "OK")
-
-
-def test_failures_raise_an_alarm(aws: Aws, eventually: Eventually) -> None:
-    for _ in range(5):
-        aws.run({})
-
-    goes_off_and_on(aws, eventually, "Failures")
-
-
-def test_a_poisoned_event_ends_in_the_dead_letter_queue_and_raises_the_alarm(
-    aws: Aws, eventually: Eventually
+def test_lost_events_fire_the_alarm_and_later_events_clear_it(
+    deployment: Deployment, eventually: Eventually
 ) -> None:
-    becomes(aws, eventually, "DeadLetters", "OK")
+    deployment.stack.deliver_events("off")
+    for arn in [deployment.start(COUNT) for _ in range(3)]:
+        deployment.ended(arn, eventually)
+    becomes(deployment, eventually, "EventsLost", "ALARM")
 
-    aws.client("lambda").invoke(
-        FunctionName=aws.stack.outputs["CheckerFunctionName"],
+    deployment.stack.deliver_events("normal")
+    deployment.stack.let_metrics_age(HOUR)
+    deployment.run(COUNT)
+
+    becomes(deployment, eventually, "EventsLost", "OK")
+
+
+def test_failures_fire_an_alarm(deployment: Deployment, eventually: Eventually) -> None:
+    for _ in range(5):
+        deployment.run({})
+
+    fires_and_clears(deployment, eventually, "Failures")
+
+
+def test_an_event_that_always_fails_becomes_a_dead_letter_and_fires_the_alarm(
+    deployment: Deployment, eventually: Eventually
+) -> None:
+    becomes(deployment, eventually, "DeadLetters", "OK")
+
+    deployment.client("lambda").invoke(
+        FunctionName=deployment.stack.outputs["CheckerFunctionName"],
         InvocationType="Event",
         Payload=json.dumps({"detail-type": "Athena Query State Change", "detail": {"poison": True}}),
     )
 
-    becomes(aws, eventually, "DeadLetters", "ALARM")
-    aws.client("sqs").purge_queue(QueueUrl=aws.stack.outputs["DeadLetterQueueUrl"])
-    aws.stack.let_metrics_age(HOUR)
-    becomes(aws, eventually, "DeadLetters", "OK")
+    becomes(deployment, eventually, "DeadLetters", "ALARM")
+    deployment.client("sqs").purge_queue(QueueUrl=deployment.stack.outputs["DeadLetterQueueUrl"])
+    deployment.stack.let_metrics_age(HOUR)
+    becomes(deployment, eventually, "DeadLetters", "OK")
 
 
 @pytest.mark.parametrize("alarm", ["CallbackLag", "CompletionDelayed"])
-def test_a_query_unheard_of_for_long_raises_an_alarm(aws: Aws, eventually: Eventually, alarm: str) -> None:
-    aws.put_metric(Metric.CALLBACK_LAG, 3_600_000)
+def test_a_long_callback_lag_fires_an_alarm(
+    deployment: Deployment, eventually: Eventually, alarm: str
+) -> None:
+    deployment.put_metric(Metric.CALLBACK_LAG, 3_600_000)
 
-    goes_off_and_on(aws, eventually, alarm)
+    fires_and_clears(deployment, eventually, alarm)
 
 
 @pytest.mark.parametrize("function", ["Executor", "Checker", "Canceller"])
-def test_a_function_that_fails_raises_its_alarm(aws: Aws, eventually: Eventually, function: str) -> None:
+def test_a_function_that_fails_fires_its_alarm(
+    deployment: Deployment, eventually: Eventually, function: str
+) -> None:
     for _ in range(5):
-        answer = aws.client("lambda").invoke(
-            FunctionName=aws.stack.outputs[f"{function}FunctionName"], Payload=b'{"detail-type": "x"}'
+        answer = deployment.client("lambda").invoke(
+            FunctionName=deployment.stack.outputs[f"{function}FunctionName"], Payload=b'{"detail-type": "x"}'
         )
         assert "FunctionError" in answer
 
-    goes_off_and_on(aws, eventually, f"{function}Errors")
+    fires_and_clears(deployment, eventually, f"{function}Errors")
 
 
-def test_explain_says_why_an_execution_still_waits(
-    aws: Aws, eventually: Eventually, capsys: pytest.CaptureFixture[str]
+def test_explain_diagnoses_a_waiting_execution(
+    deployment: Deployment, eventually: Eventually, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    aws.stack.deliver_events("held")
-    arn = aws.start(COUNT)
-    eventually(lambda: aws.ended_queries(arn))
+    deployment.stack.deliver_events("held")
+    arn = deployment.start(COUNT)
+    eventually(lambda: deployment.ended_queries(arn))
 
-    assert main(["--home", aws.stack.home, "explain", arn]) == 0
+    assert main(["--home", deployment.stack.home, "explain", arn]) == 0
 
-    told = capsys.readouterr().out
-    assert "SUCCEEDED" in told
-    assert "its event has not come" in told
+    output = capsys.readouterr().out
+    assert "SUCCEEDED" in output
+    assert "its event has not come" in output
 
 
-def test_the_dashboard_is_drawn_from_its_own_definition(aws: Aws, tmp_path: Path) -> None:
-    aws.run(COUNT)
+def test_the_dashboard_is_drawn_from_its_own_definition(deployment: Deployment, tmp_path: Path) -> None:
+    deployment.run(COUNT)
     file = tmp_path / "dashboard.html"
 
-    assert main(["--home", aws.stack.home, "dashboard", "--out", str(file)]) == 0
+    assert main(["--home", deployment.stack.home, "dashboard", "--out", str(file)]) == 0
 
     page = file.read_text()
-    body = json.loads(aws.client("cloudwatch").get_dashboard(DashboardName=aws.stack.name)["DashboardBody"])
+    body = json.loads(
+        deployment.client("cloudwatch").get_dashboard(DashboardName=deployment.stack.name)["DashboardBody"]
+    )
     titles = [one["properties"]["title"] for one in body["widgets"] if one["type"] == "metric"]
     assert titles
     assert all(html.escape(title) in page for title in titles)
     assert "<circle" in page
-    assert "http" not in page, "the page needs nothing from elsewhere"
+    assert "http" not in page, "the page must not load anything"
 
 
 @pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="no Chromium on this machine")
-def test_a_browser_shows_it(aws: Aws, tmp_path: Path) -> None:
+def test_a_browser_shows_it(deployment: Deployment, tmp_path: Path) -> None:
     picture = tmp_path / "dashboard.png"
 
     assert (
         main(
-            ["--home", aws.stack.home, "dashboard", "--out", str(tmp_path / "a.html"), "--png", str(picture)]
+            [
+                "--home",
+                deployment.stack.home,
+                "dashboard",
+                "--out",
+                str(tmp_path / "a.html"),
+                "--png",
+                str(picture),
+            ]
         )
         == 0
     )
@@ -209,17 +230,17 @@ def test_a_browser_shows_it(aws: Aws, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("function", ["Executor", "Checker", "Canceller"])
-def test_a_function_without_concurrency_raises_its_alarm(
-    aws: Aws, eventually: Eventually, function: str
+def test_a_function_without_concurrency_fires_its_alarm(
+    deployment: Deployment, eventually: Eventually, function: str
 ) -> None:
-    name = aws.stack.outputs[f"{function}FunctionName"]
-    lambda_ = aws.client("lambda")
+    name = deployment.stack.outputs[f"{function}FunctionName"]
+    lambda_ = deployment.client("lambda")
     lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
     try:
-        # botocore tries a throttled call five times in all.
+        # botocore makes five attempts in all at a throttled call.
         with pytest.raises(lambda_.exceptions.TooManyRequestsException):
             lambda_.invoke(FunctionName=name, Payload=b"{}")
     finally:
         lambda_.delete_function_concurrency(FunctionName=name)
 
-    goes_off_and_on(aws, eventually, f"{function}Throttles")
+    fires_and_clears(deployment, eventually, f"{function}Throttles")

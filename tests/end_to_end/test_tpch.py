@@ -17,7 +17,7 @@ import pytest
 
 from local import stack as local_stack
 from local.emulator.glue import columns_of, parquet_table
-from tests.end_to_end.conftest import Aws, share
+from tests.end_to_end.conftest import Deployment, share
 
 QUERIES = sorted((Path(__file__).parent / "tpch").glob("q*.sql"))
 TABLES = ("customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier")
@@ -35,10 +35,10 @@ def parquet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tpch(tmp_path_factory: pytest.TempPathFactory, parquet: Path) -> Iterator[Aws]:
+def tpch(tmp_path_factory: pytest.TempPathFactory, parquet: Path) -> Iterator[Deployment]:
     home = share(tmp_path_factory.mktemp("tpch-stack"))
-    aws = Aws(stack=local_stack.up(home=home))
-    s3, glue = aws.client("s3"), aws.client("glue")
+    deployment = Deployment(stack=local_stack.up(home=home))
+    s3, glue = deployment.client("s3"), deployment.client("glue")
     s3.create_bucket(Bucket="tpch")
     glue.create_database(DatabaseInput={"Name": "tpch"})
     for table in TABLES:
@@ -46,7 +46,7 @@ def tpch(tmp_path_factory: pytest.TempPathFactory, parquet: Path) -> Iterator[Aw
         s3.put_object(Bucket="tpch", Key=f"{table}/{table}.parquet", Body=file.read_bytes())
         described = parquet_table(table, f"s3://tpch/{table}/", columns_of(file))
         glue.create_table(DatabaseName="tpch", TableInput=described)
-    yield aws
+    yield deployment
     local_stack.down(home)
 
 
@@ -60,7 +60,7 @@ def direct(parquet: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @pytest.mark.parametrize("file", QUERIES, ids=lambda file: file.stem)
 def test_a_tpch_query_returns_what_duckdb_returns(
-    tpch: Aws, direct: duckdb.DuckDBPyConnection, file: Path
+    tpch: Deployment, direct: duckdb.DuckDBPyConnection, file: Path
 ) -> None:
     sql = file.read_text()
 
@@ -80,9 +80,9 @@ def test_all_22_are_here() -> None:
     assert len(QUERIES) == 22
 
 
-def rows(aws: Aws, uri: str) -> list[list[str]]:
+def rows(deployment: Deployment, uri: str) -> list[list[str]]:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
-    body = aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode()
+    body = deployment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode()
     return list(csv.reader(io.StringIO(body)))[1:]
 
 

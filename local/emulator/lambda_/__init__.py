@@ -188,7 +188,7 @@ def _attempts(func: dict[str, Any], event: Any) -> tuple[str | None, int, dict[s
     A function's errors are retried twice. Throttles and errors of the service are retried until the event is
     too old, or at once the end where the function's reserved concurrency is 0.
     """
-    settings = func.get("event_invoke_config") or {}
+    settings = _event_invoke_config(func)
     retries = settings.get("MaximumRetryAttempts", _RETRIES)
     too_old = time.monotonic() + settings.get("MaximumEventAgeInSeconds", _EVENT_AGE_SECONDS)
     attempts = errors = 0
@@ -212,13 +212,17 @@ def _attempts(func: dict[str, Any], event: Any) -> tuple[str | None, int, dict[s
         time.sleep(pause)
 
 
+def _event_invoke_config(func: dict[str, Any]) -> dict[str, Any]:
+    """MiniStack has two places, for configurations without and with a qualifier."""
+    return func.get("event_invoke_config") or func.get("event_invoke_configs", {}).get("$LATEST") or {}
+
+
 def _send_to_destination(
     func: dict[str, Any], event: Any, condition: str, attempts: int, result: dict[str, Any]
 ) -> None:
     """Send the invocation record to the function's failure destination, if it has one."""
     config = func.get("config") or func
-    destination = (func.get("event_invoke_config") or {}).get("DestinationConfig", {}).get("OnFailure", {})
-    arn = destination.get("Destination")
+    arn = _event_invoke_config(func).get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
     _count(config["FunctionName"], "AsyncEventsDropped", 1)
     if not arn:
         return
