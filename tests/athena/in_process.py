@@ -7,7 +7,7 @@ import threading
 from collections.abc import Coroutine
 from tempfile import mkdtemp
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import boto3
 from botocore.awsrequest import AWSResponse, HeadersDict
@@ -57,7 +57,7 @@ async def _answer(request: Any) -> AWSResponse:
     scope = {
         "type": "http",
         "method": request.method,
-        "path": url.path or "/",
+        "path": unquote(url.path) or "/",
         "raw_path": (url.path or "/").encode(),
         "query_string": url.query.encode(),
         "headers": [(name.encode(), _bytes(value)) for name, value in headers.items()],

@@ -104,7 +104,6 @@ def test_tables_are_made_filled_unloaded_and_dropped(deployment: Deployment) -> 
         ("CREATE DATABASE IF NOT EXISTS scratch", "DDL"),
         ("SHOW DATABASES", "UTILITY"),
         ("DESCRIBE airlines", "UTILITY"),
-        ("EXPLAIN SELECT * FROM airlines", "UTILITY"),
         ("MSCK REPAIR TABLE airlines", "DDL"),
     ],
 )
@@ -114,6 +113,13 @@ def test_statements_without_rows_of_a_query_are_free_and_leave_text(
     output = succeed(deployment, sql)
 
     assert (output["StatementType"], output["EstimatedCostUsd"]) == (statement_type, 0)
+    assert output["OutputLocation"].endswith(".txt")
+
+
+def test_explain_is_dml_and_leaves_text(deployment: Deployment) -> None:
+    output = succeed(deployment, "EXPLAIN SELECT * FROM airlines")
+
+    assert output["StatementType"] == "DML"
     assert output["OutputLocation"].endswith(".txt")
 
 

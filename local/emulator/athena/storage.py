@@ -1,0 +1,71 @@
+"""Objects of MiniStack's S3, as Athena reads and writes them."""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ministack.services import athena, s3
+
+from local.emulator.athena.errors import Failure
+
+_RESULT_WRITE_FAILED = 401
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Bucket and key of `s3://bucket/key`."""
+    place = urlsplit(uri)
+    return place.netloc, place.path.lstrip("/")
+
+
+def put(uri: str, body: bytes) -> None:
+    """Raise Failure if Athena could not write there."""
+    bucket, key = split(uri)
+    answer = s3._put_object(bucket, key, body, {"content-length": str(len(body))})
+    if answer[0] >= 300:  # noqa: PLR2004 - HTTP
+        raise Failure(f"Unable to write to the output location {uri}: no such bucket", _RESULT_WRITE_FAILED)
+
+
+def keys(location: str) -> list[str]:
+    """The keys below a location that Athena reads: not those that begin with a dot or an underscore."""
+    bucket, prefix = split(location)
+    prefix = prefix.rstrip("/") + "/" if prefix.strip("/") else ""
+    objects = (s3._buckets.get(bucket) or {"objects": {}})["objects"]
+    return [
+        key
+        for key in sorted(objects)
+        if key.startswith(prefix) and not key.endswith("/") and not athena._hidden(key[len(prefix) :])
+    ]
+
+
+def files(location: str) -> list[Path]:
+    """Local copies of the objects at a location, each made once; a copy's path ends as its key does."""
+    bucket, _ = split(location)
+    return [_file(bucket, key) for key in keys(location)]
+
+
+def uri_of(file: Path) -> str:
+    """The S3 URI of the object that is copied in a file."""
+    bucket, _, *key = file.relative_to(_cache()).parts
+    return f"s3://{bucket}/{'/'.join(key)}"
+
+
+def _file(bucket: str, key: str) -> Path:
+    described = s3._buckets[bucket]["objects"][key]
+    etag = re.sub(r"\W", "", str(described.get("etag", "")))
+    file = _cache() / bucket / etag / key
+    if etag and file.exists():
+        return file
+    data = s3._get_object_data(bucket, key) or b""
+    if not etag:
+        file = _cache() / bucket / hashlib.sha256(data).hexdigest() / key
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.{os.urandom(4).hex()}")
+    part.write_bytes(data)
+    part.rename(file)
+    return file
+
+
+def _cache() -> Path:
+    return Path(os.environ["S3_DATA_DIR"]) / "tables"
