@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import PAGES, without_code
 from tools.generate_docs import DECISIONS, DOCUMENTS, ROOT, render
 
 # Written by tools, so a clean checkout does not have them.
 _NOT_IN_GIT = (".venv/", "build/", "cdk.out/", "node_modules/")
-_FOLDERS = (".github", "benchmarks", "docs", "examples")
-PAGES = sorted([*ROOT.glob("*.md"), *(page for one in _FOLDERS for page in (ROOT / one).glob("**/*.md"))])
 
 
 def _name(path: Path) -> str:
@@ -19,12 +18,8 @@ def _name(path: Path) -> str:
 
 def _anchors(page: Path) -> set[str]:
     """The fragments that GitHub gives to the headings of a page."""
-    headings = re.findall(r"^#+ (.+)$", _without_code(page.read_text()), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", without_code(page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
-
-
-def _without_code(text: str) -> str:
-    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
@@ -36,7 +31,7 @@ def test_generated_parts_are_current(document: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_relative_links_resolve(page: Path) -> None:
     broken = []
-    for link in re.findall(r"\]\(([^)\s]+)\)", _without_code(page.read_text())):
+    for link in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text())):
         target, _, fragment = link.partition("#")
         if ":" in target:
             continue
@@ -50,7 +45,7 @@ def test_relative_links_resolve(page: Path) -> None:
 def test_paths_in_the_text_exist(page: Path) -> None:
     """A path is a word in backticks that starts with one of the project's folders."""
     folders = "|".join(sorted(re.escape(one.name) for one in ROOT.iterdir() if one.is_dir()))
-    paths = re.findall(rf"`((?:{folders})/[\w./-]*)`", _without_code(page.read_text()))
+    paths = re.findall(rf"`((?:{folders})/[\w./-]*)`", without_code(page.read_text()))
     missing = [path for path in paths if not (ROOT / path).exists() and not path.startswith(_NOT_IN_GIT)]
     assert missing == []
 
