@@ -35,7 +35,7 @@ def _setting(default: Any, parse: Parser, description: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Days, seconds and bytes as the names say; money in USD."""
+    """Names give the unit: days, seconds or bytes. Money is in USD."""
 
     stack_name: str = _setting(
         "AthenaQueries",

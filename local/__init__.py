@@ -1,1 +1,1 @@
-"""The same stack on one machine: `python -m local --help`."""
+"""Runs the stack locally: `python -m local --help`."""

@@ -1,4 +1,4 @@
-"""Stands in for AWS on one machine: MiniStack, and what it lacks. One module per AWS service.
+"""Stands in for AWS locally: MiniStack plus what it lacks. One module per AWS service.
 
 Imports nothing else of the project.
 """
