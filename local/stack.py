@@ -102,6 +102,10 @@ class Stack:
     def end_outage(self) -> None:
         _ask(self.port, "outages", {"outages": {}})
 
+    def fire_schedule(self) -> None:
+        """Fire this stack's scheduled rules now."""
+        _ask(self.port, "schedules", {"rule": f"{self.name}-*"})
+
     def pending_events(self) -> int:
         """How many events have not been handled by their functions yet, retries included."""
         pending: int = _ask(self.port, "status")["pendingEvents"]

@@ -1,32 +1,101 @@
-"""EventBridge: how Athena's state changes reach it, at once or with the faults that a test asks for."""
+"""EventBridge as on AWS, where MiniStack differs, and how Athena's state changes reach it."""
 
 import contextvars
 import json
+import re
 import threading
 from collections import defaultdict
+from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
+from ministack.core.responses import now_iso
+from ministack.services import cloudwatch, lambda_svc, stepfunctions
 from ministack.services import eventbridge as ministack
-from ministack.services import lambda_svc
 
+from local.emulator import sqs
 from local.emulator.faults import faults
 
 Mode = Literal["normal", "off", "twice", "early", "held"]
 MODES: tuple[str, ...] = get_args(Mode)
 
 _HANDLED_WITHIN_SECONDS = 30
+_ministack_invoke_target = ministack._invoke_target
+
+
+MISSING = object()
+_SEGMENT = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 
 
 def install() -> None:
+    ministack._invoke_target = _invoke_target
     ministack._dispatch_to_lambda = _dispatch_to_lambda
+    ministack._apply_input_transformer = _apply_input_transformer
+
+
+def fire_schedules(rule: str) -> None:
+    """Fire the enabled scheduled rules whose name matches the pattern, whenever they were to fire next."""
+    for (account, region, key), record in list(ministack._rules._data.items()):
+        if record.get("ScheduleExpression") and fnmatchcase(record["Name"], rule):
+            ministack._rule_last_fired[account, region, key] = 0
+    ministack._tick_scheduled_rules()
+
+
+def _invoke_target(
+    target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None
+) -> None:
+    """Invoke a target and count it. An event for a target that is gone becomes a dead letter."""
+    exists = _exists(target["Arn"])
+    for metric in ("TriggeredRules", "Invocations", *(() if exists else ("FailedInvocations",))):
+        cloudwatch.record_metric("AWS/Events", metric, 1, "Count", {"RuleName": rule["Name"]})
+    if exists:
+        _ministack_invoke_target(target, event, rule, view)
+    elif queue_arn := target.get("DeadLetterConfig", {}).get("Arn"):
+        sent = sqs.send(
+            queue_arn, json.dumps((view or ministack._pattern_event_view(event)).event_with_detail())
+        )
+        metric = "InvocationsSentToDlq" if sent else "InvocationsFailedToBeSentToDlq"
+        cloudwatch.record_metric("AWS/Events", metric, 1, "Count", {"RuleName": rule["Name"]})
+
+
+def _exists(arn: str) -> bool:
+    if arn.startswith("arn:aws:lambda:"):
+        return bool(lambda_svc._get_func_record_for_ref(arn)[0])
+    if arn.startswith("arn:aws:states:"):
+        return stepfunctions._resolve_state_machine_arn(arn) is not None
+    return True
+
+
+def _apply_input_transformer(transformer: dict[str, Any], rule: dict[str, Any], view: Any) -> Any:
+    """The target's input (user guide, "Amazon EventBridge input transformation")."""
+    event = view.event_with_detail()
+    values = {
+        "aws.events.rule-arn": rule["Arn"],
+        "aws.events.rule-name": rule["Name"],
+        "aws.events.event.ingestion-time": now_iso(),
+        "aws.events.event": view.envelope(),
+        "aws.events.event.json": event,
+    }
+    for name, path in (transformer.get("InputPathsMap") or {}).items():
+        value = resolve(path, event)
+        values[name] = "" if value is MISSING else value
+    return ministack._render_input_template(transformer["InputTemplate"], values)
+
+
+def resolve(path: str, document: Any) -> Any:
+    """The value at a path such as $.detail.items[0], or MISSING."""
+    for name, index in _SEGMENT.findall(path.removeprefix("$")):
+        try:
+            document = document[int(index) if index else name]
+        except (KeyError, IndexError, TypeError):
+            return MISSING
+    return document
 
 
 def _dispatch_to_lambda(arn: str, payload: str) -> None:
     """EventBridge invokes asynchronously: with retries, then to the function's failure destination."""
     func, config, _ = lambda_svc._get_func_record_for_ref(arn)
-    if func and config:
-        record = lambda_svc._execution_record_for_config(func, config)
-        lambda_svc.invoke_async_with_retry(record, json.loads(payload))
+    record = lambda_svc._execution_record_for_config(func, config)
+    lambda_svc.invoke_async_with_retry(record, json.loads(payload))
 
 
 class Delivery:

@@ -13,7 +13,16 @@ from hypercorn.asyncio import serve as serve_http
 from hypercorn.config import Config
 from ministack.app import app as ministack
 
-from local.emulator import cloudformation, cloudwatch, eventbridge, iam, lambda_, outages, stepfunctions
+from local.emulator import (
+    cloudformation,
+    cloudwatch,
+    eventbridge,
+    iam,
+    lambda_,
+    outages,
+    pipes,
+    stepfunctions,
+)
 from local.emulator.athena import api as athena
 from local.emulator.faults import FaultSpec, faults
 
@@ -24,6 +33,7 @@ _CONTROL: dict[str, Callable[..., None]] = {
     "/_local/crashes": faults.inject_crash,
     "/_local/metrics-age": cloudwatch.age_metrics,
     "/_local/outages": faults.set_outages,
+    "/_local/schedules": eventbridge.fire_schedules,
 }
 
 
@@ -32,7 +42,7 @@ async def serve(
 ) -> None:
     """Serve until the process is terminated. `folder` is for temporary files."""
     lambda_.install(folder=folder / "functions", environments=environments, retry_seconds=async_retry_seconds)
-    for extension in (athena, cloudformation, cloudwatch, eventbridge, iam, stepfunctions):
+    for extension in (athena, cloudformation, cloudwatch, eventbridge, iam, pipes, stepfunctions):
         extension.install()
     if chaos:
         faults.configure(FaultSpec.parse(chaos))
