@@ -1,70 +1,155 @@
 """Canceller: stops what an execution has left running once it ended without success.
 
-It hears of the end from Step Functions' "Execution Status Change" event: ABORTED, TIMED_OUT or FAILED.
+It receives the end in Step Functions' "Execution Status Change" event: ABORTED, TIMED_OUT or FAILED. That
+event is best effort, and an outage can outlast its retries, so a schedule calls the canceller too: the sweep
+makes up for every end that was missed, and measures how long executions have been stuck.
 """
 
-from datetime import UTC, datetime
-from typing import Any
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from functions import queries
+from functions.contract import read_input
+from functions.errors import AthenaQueryError, ServiceFault
+from functions.events import SCHEDULED_EVENT, UNSUCCESSFUL_STATUSES
 from functions.metric_names import Metric
-from functions.observability import lambda_handler, logger, measure
-from functions.runtime import Runtime, runtime
-from functions.task_table import AnnouncedStart
+from functions.observability import fault_name, lambda_handler, logger, measure
+from functions.runtime import Runtime, get_runtime
+from functions.starts import find_announced, stop_orphan
+from functions.time_budget import OutOfTime
 
-# By then an executor that announced a start has registered it or is dead: its own timeout is 30 seconds.
-CONFIRMATION_SECONDS = 45
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-# A clock of ours against Athena's.
-_CLOCK_SKEW_SECONDS = 5
+    from mypy_boto3_stepfunctions.type_defs import ExecutionListItemTypeDef
 
-
-class StartUnconfirmed(Exception):
-    """A query was about to be started as its execution ended, and it is too early to say whether it was.
-
-    Lambda delivers the event again after one and two minutes, and then to the dead-letter queue.
-    """
+# An execution lives for two days (its document's TimeoutSeconds), and can be redriven for 14 days after its
+# end (Step Functions developer guide, "Redriving executions").
+_LIFETIME = timedelta(days=2, hours=1)
+_REDRIVABLE = timedelta(days=16, hours=1)
 
 
 @lambda_handler
 def handler(event: dict[str, Any]) -> None:
-    run(event, runtime())
+    run(event, get_runtime())
 
 
-def run(event: dict[str, Any], aws: Runtime) -> None:
-    """Stop the queries of the execution that still run. Raise StartUnconfirmed if one may still appear."""
+def run(event: dict[str, Any], runtime: Runtime) -> None:
+    """Take an "Execution Status Change" event, or sweep at a "Scheduled Event"."""
+    if event["detail-type"] == SCHEDULED_EVENT:
+        sweep(runtime)
+        return
     detail = event["detail"]
-    execution_id, redrive_count = detail["executionArn"], int(detail.get("redriveCount") or 0)
+    clean_up(detail["executionArn"], int(detail.get("redriveCount") or 0), runtime)
+    if detail["status"] == "FAILED":
+        _count_failure(detail["executionArn"], runtime)
+
+
+def clean_up(execution_id: str, redrive_count: int, runtime: Runtime) -> None:
+    """Stop the queries that the execution's runs up to this redrive have left running."""
     logger.append_keys(execution_id=execution_id)
-    execution = aws.table.mark_ended(execution_id, redrive_count, aws.now())
-    for started in execution.started:
-        if (
-            started.redrive_count <= redrive_count
-            and not queries.get_query(aws.athena, started.query_id).ended
-        ):
-            _stop(started.query_id, aws)
+    execution = runtime.table.mark_ended(execution_id, redrive_count, runtime.now())
+    for query_id in execution.queries_left_by(redrive_count):
+        if not queries.get_query(runtime.athena, query_id).ended:
+            stop_orphan(runtime, query_id)
     unconfirmed = [start for start in execution.announced if start.redrive_count <= redrive_count]
-    for start in unconfirmed:
-        if aws.now() < start.at + CONFIRMATION_SECONDS:
-            # If its executor is alive it will see that the execution is gone, and stop the query itself.
-            raise StartUnconfirmed(f"a query of {execution_id} may still be started")
-        _sweep(start, aws)
+    if unconfirmed:
+        # An executor was about to start a query, and is at work still or dead.
+        answer = runtime.stepfunctions.describe_execution(executionArn=execution_id)
+        try:
+            request = read_input(json.loads(answer["input"]), runtime.settings)
+            for start in unconfirmed:
+                found = find_announced(runtime, start, request)
+                if found is None:
+                    runtime.table.drop_announcement(execution_id, start.entry_id, runtime.now())
+                else:
+                    runtime.table.register_announced(execution_id, start, found, runtime.now())
+                    stop_orphan(runtime, found)
+        except AthenaQueryError as refused:
+            raise ServiceFault(f"StartQueryExecution: {refused.name}") from None
+    runtime.table.mark_cleaned_up(execution_id, redrive_count, runtime.now())
 
 
-def _sweep(start: AnnouncedStart, aws: Runtime) -> None:
-    """Stop the query of an executor that died between starting it and registering it.
+def _count_failure(execution_id: str, runtime: Runtime) -> None:
+    """Failures that no function can count where they happen: untyped ones, and Throttled as the last word."""
+    error = runtime.stepfunctions.describe_execution(executionArn=execution_id).get("error", "")
+    if error == "AthenaQuery.Throttled":
+        measure(Metric.THROTTLED)
+    elif error and not error.startswith("AthenaQuery."):
+        measure(Metric.UNTYPED_FAILURES)
+        logger.error("execution failed without a typed error", error=error)
 
-    Nothing names such a query: it runs the announced statement in our workgroup, was submitted in that time,
-    and is in no item of the table.
+
+def sweep(runtime: Runtime) -> None:
+    """Measure how long executions have been stuck, and clean up after the ends that no event reported."""
+    measure(Metric.OLDEST_STUCK_EXECUTION, _oldest_stuck_seconds(runtime))
+    ends = {execution["executionArn"]: execution for execution in _recent_ends(runtime)}
+    known = runtime.table.find_executions(list(ends))
+    fault: str | None = None
+    for execution_id, execution in ends.items():
+        redrive_count = execution.get("redriveCount", 0)
+        if known[execution_id].cleaned_up >= redrive_count:
+            continue
+        try:
+            clean_up(execution_id, redrive_count, runtime)
+        except OutOfTime as error:
+            fault = fault_name(error)
+            break
+        except (ClientError, BotoCoreError) as error:
+            fault = fault_name(error)
+        except ServiceFault as error:
+            fault = str(error)
+        if fault:
+            logger.error("clean-up failed, the next sweep repeats it", fault=fault)
+    if fault:
+        raise ServiceFault(fault)
+
+
+def _recent_ends(runtime: Runtime) -> "Iterator[ExecutionListItemTypeDef]":
+    """The executions that ended without success and may have left something running."""
+    now = datetime.fromtimestamp(runtime.now(), UTC)
+    for status in UNSUCCESSFUL_STATUSES:
+        yield from _list_executions(runtime, since=now - _LIFETIME, statusFilter=status)
+        yield from _list_executions(
+            runtime, since=now - _REDRIVABLE, statusFilter=status, redriveFilter="REDRIVEN"
+        )
+
+
+def _list_executions(
+    runtime: Runtime, *, since: datetime, **filters: Any
+) -> "Iterator[ExecutionListItemTypeDef]":
+    """Executions that started after `since`. Step Functions lists the newest first (ListExecutions)."""
+    pages = runtime.stepfunctions.get_paginator("list_executions").paginate(
+        stateMachineArn=runtime.settings.state_machine_arn, **filters
+    )
+    for page in pages:
+        for execution in page["executions"]:
+            if execution["startDate"] < since:
+                return
+            yield execution
+
+
+def _oldest_stuck_seconds(runtime: Runtime) -> float:
+    """The longest time that a running execution has waited for a query that has ended, or has had no
+    query.
     """
-    since = datetime.fromtimestamp(start.entered - _CLOCK_SKEW_SECONDS, UTC)
-    until = datetime.fromtimestamp(start.at + CONFIRMATION_SECONDS, UTC)
-    for query_id, digest in queries.running(aws.athena, aws.settings.work_group, since=since, until=until):
-        if digest == start.statement_digest and aws.table.find_query(query_id).terms is None:
-            _stop(query_id, aws)
-
-
-def _stop(query_id: str, aws: Runtime) -> None:
-    queries.stop(aws.athena, query_id)
-    measure(Metric.ORPHANS_STOPPED)
-    logger.info("stopped", query_id=query_id)
+    now = datetime.fromtimestamp(runtime.now(), UTC)
+    running = list(_list_executions(runtime, since=now - _REDRIVABLE, statusFilter="RUNNING"))
+    items = runtime.table.find_executions([execution["executionArn"] for execution in running])
+    stuck = [0.0]
+    waiting = []
+    for execution in running:
+        newest = items[execution["executionArn"]].newest_query
+        if newest is None or newest.redrive_count < execution.get("redriveCount", 0):
+            since = execution.get("redriveDate") or execution["startDate"]
+            stuck.append((now - since).total_seconds())
+        else:
+            waiting.append(newest.query_id)
+    ended = queries.completion_times(runtime.athena, waiting)
+    # A token that was removed was spent: the execution goes on by itself, for example after "Back off".
+    unsettled = [item for item in runtime.table.find_queries(list(ended)).values() if item.task_token]
+    stuck += [(now - ended[item.query_id]).total_seconds() for item in unsettled]
+    return round(max(stuck), 3)

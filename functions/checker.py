@@ -1,7 +1,7 @@
-"""Checker: hears of a query's end from Athena's event, and looks for itself when the state machine asks.
+"""Checker: receives Athena's completion events, and polls Athena when the state machine asks.
 
 The event may come before the task token is stored, twice, or for a query that nobody registered. Then it is
-only noted.
+only recorded.
 """
 
 import math
@@ -9,60 +9,80 @@ from typing import Any
 
 from functions import queries
 from functions.observability import lambda_handler, logger
-from functions.runtime import Runtime, runtime
+from functions.runtime import Runtime, get_runtime
 from functions.settle import report, settle, success
-from functions.task_table import Entry, Terms
+from functions.task_table import Entry, QueryItem
+
+# An event may arrive a moment before GetQueryExecution reports the end. Without these polls such a query
+# would wait for the fallback.
+_POLL_AGAIN_SECONDS = (0.5, 1.0, 2.0)
 
 
 @lambda_handler
 def handler(event: dict[str, Any]) -> dict[str, Any] | None:
-    return run(event, runtime())
+    return run(event, get_runtime())
 
 
-def run(event: dict[str, Any], aws: Runtime) -> dict[str, Any] | None:
+def run(event: dict[str, Any], runtime: Runtime) -> dict[str, Any] | None:
     """Take an "Athena Query State Change" event, or answer "Get query status"."""
     if "detail-type" in event:
-        take_event(event["detail"], aws)
+        take_event(event["detail"], runtime)
         return None
-    return query_status(event, aws)
+    return query_status(event, runtime)
 
 
-def take_event(detail: dict[str, Any], aws: Runtime) -> None:
-    """Note the state that the event tells of, and settle the task that waits for it."""
+def take_event(detail: dict[str, Any], runtime: Runtime) -> None:
+    """Record the state of the event, and settle the task that waits for the query."""
     query_id, state = detail["queryExecutionId"], detail["currentState"]
     logger.append_keys(query_id=query_id)
-    item = aws.table.record_state(query_id, state, aws.now())
+    item = runtime.table.record_state(query_id, state, runtime.now())
     if item.task_token is None:
-        logger.info("noted", state=state)
-    settle(aws, item, "event")
+        logger.info("recorded", state=state)
+        return
+    if settle(runtime, item, "event"):
+        return
+    for seconds in _POLL_AGAIN_SECONDS:
+        runtime.sleep(seconds)
+        # Meanwhile another task may wait for it, or none.
+        if settle(runtime, runtime.table.find_query(query_id), "event"):
+            return
 
 
-def query_status(event: dict[str, Any], aws: Runtime) -> dict[str, Any]:
+def query_status(event: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
     """Answer `{QueryId, State, WaitSeconds}`, and `Output` once the query has succeeded.
 
-    State is UNKNOWN while no query is registered for the entry into "Start query".
+    `event` is `{ExecutionId, Start}`. State is UNKNOWN while no query is registered for the entry.
     """
     entry = Entry.read(event["ExecutionId"], event["Start"])
-    logger.append_keys(execution_id=event["ExecutionId"])
-    query_id = aws.table.find_execution(event["ExecutionId"]).query_of(entry.id)
-    terms = aws.table.find_query(query_id).terms if query_id else None
-    if query_id is None or terms is None:
-        return {"QueryId": query_id, "State": "UNKNOWN", "WaitSeconds": aws.settings.poll_seconds}
-    query = queries.get_query(aws.athena, query_id)
-    logger.info("looked", query_id=query_id, state=query.state)
+    logger.append_keys(execution_id=entry.execution_id)
+    query_id = runtime.table.find_execution(entry.execution_id).query_of(entry.id)
+    item = runtime.table.find_query(query_id) if query_id else None
+    if item is None or item.terms is None:
+        seconds = _poll_interval(entry, runtime)
+        return {"QueryId": query_id, "State": "UNKNOWN", "WaitSeconds": seconds}
+    query = queries.get_query(runtime.athena, item.query_id)
+    logger.info("polled", query_id=query.query_id, state=query.state)
     answer: dict[str, Any] = {
-        "QueryId": query_id,
+        "QueryId": query.query_id,
         "State": query.state,
-        "WaitSeconds": _wait_seconds(terms, aws),
+        "WaitSeconds": _wait_seconds(entry, item, runtime),
     }
     if query.state == "SUCCEEDED":
-        answer["Output"] = success(aws, query, terms, "poll")
-        report(aws, query, terms, "poll", None)
+        answer["Output"] = success(runtime, query, item.terms, "poll")
+        report(runtime, query, item.terms, "poll", None)
     return answer
 
 
-def _wait_seconds(terms: Terms, aws: Runtime) -> int:
-    """Until the next look: a poll interval, or less where the query's deadline comes first."""
-    interval = aws.settings.poll_seconds
-    left = interval if terms.deadline is None else math.ceil(terms.deadline - aws.now())
-    return min(interval, left) if left > 0 else interval
+def _poll_interval(entry: Entry, runtime: Runtime) -> int:
+    """In seconds: a share of the query's age, so that the number of polls is logarithmic in its duration."""
+    age = runtime.now() - entry.entered
+    return max(runtime.settings.poll_seconds, math.floor(age * runtime.settings.poll_growth))
+
+
+def _wait_seconds(entry: Entry, item: QueryItem, runtime: Runtime) -> int:
+    """Until the next poll: the interval, or less where the query is still to be stopped at its deadline."""
+    interval = _poll_interval(entry, runtime)
+    if item.terms is None or item.terms.deadline is None or item.deadline_passed:
+        return interval
+    # The clock of the executor that is to stop it may be behind this one, so there is always a next look.
+    return min(interval, max(1, math.ceil(item.terms.deadline - runtime.now())))

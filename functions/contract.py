@@ -17,10 +17,10 @@ _validate_input = fastjsonschema.compile(
     json.loads((_SCHEMAS / "input.schema.json").read_text()), use_default=False, fast_fail=False
 )
 
-# Where the library's own words would not tell a caller what to do.
-_WORDS = {
+# Where the library's own text would not tell a caller what to do.
+_MESSAGES = {
     "oneOf": "input must have exactly one of QueryString and NamedQueryId",
-    "pattern": "{name} must not be blank or hold characters that do not belong there",
+    "pattern": "{name} is blank or has an invalid format",
 }
 
 
@@ -46,13 +46,18 @@ def read_input(document: Any, settings: Settings) -> Request:
     Raise InvalidInput that names every fault by its path.
     """
     try:
+        # JSON may escape half of a surrogate pair, which is no character and cannot be sent to Athena.
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InvalidInput("input holds a lone surrogate (\\ud800 to \\udfff), which is not text") from None
+    try:
         _validate_input(document, name_prefix="input")
     except fastjsonschema.JsonSchemaValuesException as faults:
-        words = (
-            _WORDS.get(str(fault.rule), "{message}").format(name=fault.name, message=fault.message)
+        messages = (
+            _MESSAGES.get(str(fault.rule), "{message}").format(name=fault.name, message=fault.message)
             for fault in faults.errors
         )
-        raise InvalidInput("; ".join(dict.fromkeys(words))) from None
+        raise InvalidInput("; ".join(dict.fromkeys(messages))) from None
     return Request(
         query_string=document.get("QueryString"),
         named_query_id=document.get("NamedQueryId"),

@@ -5,11 +5,13 @@ AthenaQueryError              goes to the task as SendTaskFailure
 ├── InvalidRequest            Athena refused the statement at submission
 ├── Throttled                 Athena had no room for the query
 ├── Failed                    the query failed, and would fail again
-├── TransientFailure          the query failed for a passing reason and is not run again
+├── TransientFailure          the query failed for a transient reason and is not run again
+├── ScanLimitExceeded         the workgroup's limit stopped the query; it was billed
 ├── Cancelled                 somebody stopped the query
 ├── TimedOut                  the query was stopped at its deadline
 └── RunAgain                  never leaves the state machine: "Start query" is to be entered again
-ServiceFault                  leaves a handler as an exception: a fault of AWS, which ASL retries
+ServiceFault                  leaves a handler as an exception: a fault of AWS, which ASL waits out
+InternalFault                 leaves a handler as an exception: a defect of this code
 """
 
 import json
@@ -25,7 +27,7 @@ class AthenaQueryError(Exception):
     advice: ClassVar[str]
     retryable: ClassVar[bool] = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument for each field of the cause
         self,
         reason: str,
         *,
@@ -33,6 +35,8 @@ class AthenaQueryError(Exception):
         state: str | None = None,
         category: int | None = None,
         error_type: int | None = None,
+        scanned_bytes: int | None = None,
+        cost_usd: float | None = None,
         attempts: int = 0,
         console_url: str | None = None,
     ) -> None:
@@ -43,6 +47,8 @@ class AthenaQueryError(Exception):
         self.state = state
         self.category = category
         self.error_type = error_type
+        self.scanned_bytes = scanned_bytes
+        self.cost_usd = cost_usd
         self.attempts = attempts
         self.console_url = console_url
 
@@ -60,6 +66,8 @@ class AthenaQueryError(Exception):
                 "ErrorCategory": self.category,
                 "ErrorType": self.error_type,
                 "Retryable": self.retryable,
+                "DataScannedInBytes": self.scanned_bytes,
+                "EstimatedCostUsd": self.cost_usd,
                 "Attempts": self.attempts,
                 "ConsoleUrl": self.console_url,
                 "Advice": self.advice,
@@ -73,11 +81,15 @@ class InvalidInput(AthenaQueryError):
 
 
 class InvalidRequest(AthenaQueryError):
-    advice = "Correct the statement or its context as the reason says and start a new execution."
+    advice = (
+        "Correct the statement or its context as the reason says and start a new execution. If access was "
+        "denied, name the data in the stack's settings (readDatabases, readPrefixes, writeDatabases, "
+        "writePrefixes)."
+    )
 
 
 class Throttled(AthenaQueryError):
-    advice = "Redrive the execution later, or ask for a higher Athena quota of active queries or of calls."
+    advice = "Redrive the execution later, or request a higher Athena quota (active queries or API rate)."
     retryable = True
 
 
@@ -89,10 +101,17 @@ class Failed(AthenaQueryError):
 
 class TransientFailure(AthenaQueryError):
     advice = (
-        "Redrive the execution. To have it run again by itself, raise MaxAttempts, "
+        "Redrive the execution. For an automatic retry raise MaxAttempts, "
         "and set Idempotent if the statement writes and may be repeated."
     )
     retryable = True
+
+
+class ScanLimitExceeded(AthenaQueryError):
+    advice = (
+        "Make the statement scan less (partitions, fewer columns), or raise the stack's setting "
+        "bytesScannedLimit."
+    )
 
 
 class Cancelled(AthenaQueryError):
@@ -100,7 +119,7 @@ class Cancelled(AthenaQueryError):
 
 
 class TimedOut(AthenaQueryError):
-    advice = "Raise TimeoutSeconds or make the statement cheaper; a redrive runs it with the same deadline."
+    advice = "Raise TimeoutSeconds or make the statement faster; a redrive runs it with the same deadline."
 
 
 class RunAgain(AthenaQueryError):
@@ -115,12 +134,16 @@ class RunAgain(AthenaQueryError):
         self.redrive_count = redrive_count
 
     def cause(self) -> str:
-        """For the state machine, which hands it to the next entry: `{Attempt, RedriveCount}`."""
+        """For the state machine, which passes it to the next entry: `{Attempt, RedriveCount}`."""
         return json.dumps({"Attempt": self.next_attempt, "RedriveCount": self.redrive_count})
 
 
 class ServiceFault(Exception):
     """An AWS call failed for no fault of the caller. Its text never holds parameters of the call."""
+
+
+class InternalFault(Exception):
+    """A defect of this code. Its text is the class of the exception only: its own text may quote anything."""
 
 
 def cut(text: str, limit: int) -> str:

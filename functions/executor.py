@@ -1,126 +1,96 @@
-"""Executor: starts the query of an execution and registers the task that waits for it.
+"""Executor: starts the query of an execution and stores the token of the task that waits for it.
 
 "Start query", "Wait" and "Failed" all call it with a fresh task token. It is safe to repeat at every point:
 an entry into "Start query" starts one query, and a newer token replaces an older one.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from functions import callbacks, queries
-from functions.contract import Request, read_input
-from functions.errors import AthenaQueryError, RunAgain, TimedOut
-from functions.metric_names import Metric
-from functions.observability import lambda_handler, logger, measure, measure_outcome
-from functions.runtime import Runtime, runtime
-from functions.settle import settle
-from functions.task_table import Entry, Terms
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One entry into "Start query": what the caller asked for, and by when (epoch seconds)."""
-
-    execution_id: str
-    entry: Entry
-    request: Request
-    deadline: float | None
+from functions.contract import read_input
+from functions.errors import AthenaQueryError, InvalidInput, RunAgain
+from functions.observability import lambda_handler, logger, measure_outcome
+from functions.runtime import Runtime, get_runtime
+from functions.settle import settle, settle_ended
+from functions.starts import deadline, ensure_query
+from functions.task_table import Entry, QueryItem, Terms
 
 
 @lambda_handler
 def handler(event: dict[str, Any]) -> None:
-    run(event, runtime())
+    run(event, get_runtime())
 
 
-def run(event: dict[str, Any], aws: Runtime) -> None:
-    """Start or find the query, store the task token, and settle at once what has already ended."""
-    logger.append_keys(execution_id=event["Execution"]["Id"])
+def run(event: dict[str, Any], runtime: Runtime) -> None:
+    """Start or find the query, store the task token, and settle at once what has already ended.
+
+    `event` is `{TaskToken, StateName, Execution: {Id, Input, RedriveCount}, Start}`; "Failed" has no Input.
+    """
+    execution = event["Execution"]
+    logger.append_keys(execution_id=execution["Id"])
     try:
-        job = _read_job(event, aws)
-        query_id = _start(job, aws)
+        item = _store_token(event, runtime)
     except AthenaQueryError as error:
         # Found before there was a query to wait for.
         logger.info("refused", error=error.name)
-        if callbacks.fail(aws.stepfunctions, event["TaskToken"], error):
+        if callbacks.fail(runtime.stepfunctions, event["TaskToken"], error):
             measure_outcome(error)
         return
-    if query_id is None:
+    if item is None:
         return
-    logger.append_keys(query_id=query_id)
-    # One that has ended was not stopped at its deadline, however late its end is noticed.
-    if _late(job, aws) and not queries.get_query(aws.athena, query_id).ended:
-        aws.table.record_deadline(query_id, aws.now())
-        queries.stop(aws.athena, query_id)
-    terms = Terms(
-        execution_id=job.execution_id,
-        redrive_count=job.entry.redrive_count,
-        attempt=job.entry.attempt,
-        max_attempts=job.request.max_attempts,
-        idempotent=job.request.idempotent,
-        preview_rows=job.request.preview_rows,
-        deadline=job.deadline,
-    )
-    item = aws.table.store_token(query_id, event["TaskToken"], terms, aws.now())
-    if event["StateName"] != "Start query":
-        settle(aws, item, "poll")
+    if event["StateName"] == "Failed":
+        settle(runtime, item, "poll")
     elif item.recorded_state:
-        settle(aws, item, "executor")
+        settle(runtime, item, "executor")
+    else:
+        _keep_deadline(item, runtime)
 
 
-def _read_job(event: dict[str, Any], aws: Runtime) -> Job:
-    """Raise InvalidInput for a bad input, RunAgain if the execution was redriven since the entry."""
-    execution, start = event["Execution"], event["Start"]
-    # First of all: nothing else of an execution's input may be relied on before it is checked.
-    request = read_input(execution["Input"], aws.settings)
-    entry = Entry.read(execution["Id"], start)
-    redrive_count = execution.get("RedriveCount", 0)
+def _store_token(event: dict[str, Any], runtime: Runtime) -> QueryItem | None:
+    """Store the token in the item of the entry's query, which is started if it was not yet.
+
+    Return None if the execution has ended meanwhile. Raise InvalidInput for a bad input, RunAgain if the
+    execution was redriven since the entry, and what `ensure_query` raises.
+    """
+    execution, task_token = event["Execution"], event["TaskToken"]
+    redrive_count = int(execution.get("RedriveCount") or 0)
+    entry = Entry.read(execution["Id"], event["Start"])
     if redrive_count != entry.redrive_count:
         raise RunAgain("The execution was redriven.", next_attempt=1, redrive_count=redrive_count)
-    deadline = None
-    if request.timeout_seconds is not None:
-        # A redriven state may keep the time of its first entry.
-        redriven = execution.get("RedriveTime")
-        begun = max(entry.entered, datetime.fromisoformat(redriven).timestamp() if redriven else 0.0)
-        deadline = begun + request.timeout_seconds
-    return Job(execution_id=execution["Id"], entry=entry, request=request, deadline=deadline)
-
-
-def _start(job: Job, aws: Runtime) -> str | None:
-    """The id of the entry's query, started if it was not yet; None if the execution is gone meanwhile."""
-    statement = queries.resolve(aws.athena, job.request, aws.settings)
-    announced_at = aws.now()
-    known = aws.table.announce_start(job.execution_id, job.entry, statement.digest, announced_at)
-    query_id = known.query_of(job.entry.id)
+    if event["StateName"] != "Start query":
+        known = runtime.table.find_execution(entry.execution_id).query_of(entry.id)
+        item = runtime.table.store_token(known, task_token, None, runtime.now()) if known else None
+        if item and item.terms:
+            return item
+    if "Input" not in execution:
+        raise InvalidInput(
+            "input is larger than 256 KiB with its envelope, or nested too deeply to be parsed"
+        )
+    request = read_input(execution["Input"], runtime.settings)
+    query_id = ensure_query(runtime, entry, request)
     if query_id is None:
-        # An executor that announced the same start and died may have started the query: its trace stays then,
-        # and starting it again gets the same one back.
-        first = not known.announces(job.entry.id)
-        try:
-            if known.gone >= job.entry.redrive_count:
-                logger.info("execution is gone, nothing started")
-                if first:
-                    aws.table.withdraw_start(job.execution_id, job.entry, statement.digest, announced_at)
-                return None
-            if first and _late(job, aws):
-                raise TimedOut(
-                    "The deadline (TimeoutSeconds) passed before Athena had room for the query.",
-                )
-            query_id = queries.start(aws.athena, statement, job.request, aws.settings, job.entry.id)
-        except AthenaQueryError as error:
-            error.attempts = job.entry.attempt - 1
-            if first:
-                aws.table.withdraw_start(job.execution_id, job.entry, statement.digest, announced_at)
-            raise
-        logger.info("started", query_id=query_id, attempt=job.entry.attempt)
-    known = aws.table.register_start(job.execution_id, job.entry, query_id, aws.now())
-    if known.gone >= job.entry.redrive_count:
-        logger.info("execution is gone, query stopped", query_id=query_id)
-        queries.stop(aws.athena, query_id)
-        measure(Metric.ORPHANS_STOPPED)
         return None
-    return query_id
+    terms = Terms(
+        execution_id=entry.execution_id,
+        redrive_count=entry.redrive_count,
+        attempt=entry.attempt,
+        max_attempts=request.max_attempts,
+        idempotent=request.idempotent,
+        preview_rows=request.preview_rows,
+        deadline=deadline(entry, request),
+    )
+    return runtime.table.store_token(query_id, task_token, terms, runtime.now())
 
 
-def _late(job: Job, aws: Runtime) -> bool:
-    return job.deadline is not None and aws.now() >= job.deadline
+def _keep_deadline(item: QueryItem, runtime: Runtime) -> None:
+    """Stop the query if its deadline has passed. One that has ended was not stopped at its deadline."""
+    limit = item.terms.deadline if item.terms else None
+    if limit is None or item.deadline_passed or runtime.now() < limit:
+        return
+    query = queries.get_query(runtime.athena, item.query_id)
+    if query.ended:
+        settle_ended(runtime, query, item, "poll")
+        return
+    logger.info("deadline passed, query stopped")
+    runtime.table.record_deadline(item.query_id, runtime.now())
+    queries.stop(runtime.athena, item.query_id)

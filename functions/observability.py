@@ -1,4 +1,4 @@
-"""Logs and metrics of the functions, and the frame that every handler runs in.
+"""Logs and metrics of the functions, and the wrapper that every handler runs in.
 
 Neither SQL nor a task token may come here: log lines carry ids, states, numbers and error names only.
 """
@@ -10,8 +10,9 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions.errors import AthenaQueryError, RunAgain, ServiceFault, Throttled
+from functions.errors import AthenaQueryError, InternalFault, RunAgain, ServiceFault, Throttled
 from functions.metric_names import UNITS, Metric
+from functions.time_budget import time_budget
 
 # Service and namespace come from POWERTOOLS_SERVICE_NAME (the stack's name) and POWERTOOLS_METRICS_NAMESPACE.
 logger = Logger()
@@ -23,7 +24,7 @@ def measure(metric: Metric, value: float = 1) -> None:
 
 
 def measure_outcome(error: AthenaQueryError | None) -> None:
-    """Count what an execution was told. A start that is retried, or a run that is repeated, is no end."""
+    """Count what an execution received. A start that is retried, or a run that is repeated, is no end."""
     match error:
         case None:
             measure(Metric.SUCCEEDED)
@@ -37,25 +38,49 @@ def measure_outcome(error: AthenaQueryError | None) -> None:
 
 
 def lambda_handler(handle: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any], Any], Any]:
-    """Make a Lambda handler: context in every log line, metrics flushed, faults of AWS under one name.
+    """Make a Lambda handler: context in every log line, metrics flushed, each fault under one of two names.
 
     ASL names the errors that it retries; botocore's own classes are many, and their texts quote parameters
-    (an InvalidToken error quotes the token), so they become ServiceFault.
+    (an InvalidToken error quotes the token), so they become ServiceFault. Anything else is a defect of ours,
+    whose text may quote the SQL: InternalFault carries its class and its place only.
     """
 
     @wraps(handle)
     @logger.inject_lambda_context(clear_state=True)
-    def handler(event: dict[str, Any], _context: Any) -> Any:
+    def handler(event: dict[str, Any], context: Any) -> Any:
+        time_budget.begin(context)
+        fault: Exception
         try:
             return handle(event)
-        except ClientError as error:
-            fault = f"{error.operation_name}: {error.response['Error']['Code']}"
-        except BotoCoreError as error:
-            fault = type(error).__name__
+        except ServiceFault as error:
+            fault = error
+        except (ClientError, BotoCoreError) as error:
+            fault = ServiceFault(fault_name(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text must not reach the log
+            fault = InternalFault(f"{type(error).__name__} at {_place(error)}")
         finally:
             if metrics.metric_set:
                 metrics.flush_metrics()
-        logger.error("AWS call failed", fault=fault)
-        raise ServiceFault(fault)
+        logger.error("function failed", fault=str(fault), fault_type=type(fault).__name__)
+        raise fault
 
     return handler
+
+
+def fault_name(error: ClientError | BotoCoreError) -> str:
+    """What failed, without parameters: `StartQueryExecution: InternalServerException`, or botocore's
+    class.
+    """
+    if isinstance(error, ClientError):
+        return f"{error.operation_name}: {error.response['Error']['Code']}"
+    return type(error).__name__
+
+
+def _place(error: Exception) -> str:
+    """File and line of the innermost frame."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "unknown"
+    return f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"

@@ -1,4 +1,4 @@
-"""From a query that has ended to what its caller is told: the output, or one of the typed errors."""
+"""From a query that has ended to what its caller receives: the output, or one of the typed errors."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -6,13 +6,18 @@ from typing import Any
 from functions import errors
 from functions.queries import Query
 from functions.settings import Settings
-from functions.task_table import Terms
+from functions.statements import only_reads
+from functions.task_table import QueryItem, Terms
 
 # Athena bills megabytes, rounded up, ten at least, and counts in powers of ten: its own limit of 10 MB per
 # query is 10,000,000 bytes (WorkGroupConfiguration.BytesScannedCutoffPerQuery, Athena API reference).
 _MEGABYTE = 10**6
 _MEGABYTES_PER_TERABYTE = 10**6
 _LEAST_MEGABYTES = 10
+
+# How Athena words the stop of a query at the workgroup's limit (Athena user guide, troubleshooting of
+# workgroups).
+_SCAN_LIMIT = "Bytes scanned limit was exceeded"
 
 
 def output_of(query: Query, *, settled_by: str, attempts: int, settings: Settings) -> dict[str, Any]:
@@ -32,6 +37,7 @@ def output_of(query: Query, *, settled_by: str, attempts: int, settings: Setting
             "EngineExecutionTimeInMillis": query.engine_ms,
             "TotalExecutionTimeInMillis": query.total_ms,
             "ReusedPreviousResult": query.reused_result,
+            "DpuCount": query.dpu_count,
         },
         "EstimatedCostUsd": estimated_cost_usd(query, settings.usd_per_terabyte),
         "SettledBy": settled_by,
@@ -39,41 +45,64 @@ def output_of(query: Query, *, settled_by: str, attempts: int, settings: Setting
     }
 
 
-def error_of(
-    query: Query, terms: Terms, *, deadline_passed: bool, settings: Settings
-) -> errors.AthenaQueryError:
-    """The typed error of a query that ended FAILED or CANCELLED, or RunAgain where it may be repeated."""
-    kind: type[errors.AthenaQueryError]
-    if query.state == "CANCELLED":
-        kind = errors.TimedOut if deadline_passed else errors.Cancelled
-    elif not query.transient:
-        kind = errors.Failed
-    elif terms.attempt < terms.max_attempts and (query.reads_only or terms.idempotent):
+def error_of(query: Query, item: QueryItem, terms: Terms, settings: Settings) -> errors.AthenaQueryError:
+    """The typed error of a query that ended FAILED or CANCELLED, or RunAgain where it is to run again."""
+    if query.state == "CANCELLED" and item.stop_requested:
+        # The canceller stopped it for an earlier run of the execution, while a redrive adopted it.
+        return errors.RunAgain(query.reason, next_attempt=terms.attempt, redrive_count=terms.redrive_count)
+    kind = _kind(query, item)
+    if kind is errors.TransientFailure and _may_run_again(query, terms):
         return errors.RunAgain(
             query.reason, next_attempt=terms.attempt + 1, redrive_count=terms.redrive_count
         )
-    else:
-        kind = errors.TransientFailure
-    reason = query.reason or f"Athena ended the query as {query.state} and gave no reason."
     return kind(
-        "The query was stopped at its deadline (TimeoutSeconds)." if kind is errors.TimedOut else reason,
+        _reason(kind, query, settings),
         query_id=query.query_id,
         state=query.state,
         category=query.error_category,
         error_type=query.error_type,
+        scanned_bytes=query.scanned_bytes,
+        cost_usd=estimated_cost_usd(query, settings.usd_per_terabyte),
         attempts=terms.attempt,
         console_url=console_url(settings.region, query.query_id),
     )
 
 
-def estimated_cost_usd(query: Query, usd_per_terabyte: float) -> float:
-    """What Athena charges for the query by its price list, discounts and capacity reservations aside.
+def _kind(query: Query, item: QueryItem) -> type[errors.AthenaQueryError]:
+    if query.state == "CANCELLED":
+        if query.reason.startswith(_SCAN_LIMIT):
+            return errors.ScanLimitExceeded
+        return errors.TimedOut if item.deadline_passed else errors.Cancelled
+    return errors.TransientFailure if query.transient else errors.Failed
 
-    Failed queries, reused results and DDL are free; so are utility statements, which scan nothing.
-    A cancelled query is charged for what it scanned (Athena pricing page).
+
+def _may_run_again(query: Query, terms: Terms) -> bool:
+    return terms.attempt < terms.max_attempts and (terms.idempotent or only_reads(query.sql))
+
+
+def _reason(kind: type[errors.AthenaQueryError], query: Query, settings: Settings) -> str:
+    if kind is errors.TimedOut:
+        return "The query was stopped at its deadline (TimeoutSeconds)."
+    if kind is errors.ScanLimitExceeded:
+        cost = estimated_cost_usd(query, settings.usd_per_terabyte)
+        return (
+            f"{query.reason}. It scanned {query.scanned_bytes:,} bytes, for about {cost} USD; "
+            f"the limit (bytesScannedLimit) is {settings.bytes_scanned_limit:,} bytes."
+        )
+    return query.reason or f"Athena ended the query as {query.state} and gave no reason."
+
+
+def estimated_cost_usd(query: Query, usd_per_terabyte: float) -> float:
+    """What Athena charges for the query by its price list, discounts aside.
+
+    Failed queries, reused results, DDL and EXPLAIN are free; so are utility statements, which scan nothing. A
+    cancelled query is charged for what it scanned (Athena pricing page). A query on reserved capacity, which
+    has a DPU count, is not charged by the terabyte.
     """
-    charged = query.state != "FAILED" and not query.reused_result
-    if not charged or (query.statement_type != "DML" and query.scanned_bytes == 0):
+    if query.state == "FAILED" or query.reused_result or query.dpu_count:
+        return 0.0
+    free = query.statement_type != "DML" or query.substatement_type == "EXPLAIN"
+    if free and query.scanned_bytes == 0:
         return 0.0
     megabytes = max(_LEAST_MEGABYTES, -(-query.scanned_bytes // _MEGABYTE))
     return round(megabytes * usd_per_terabyte / _MEGABYTES_PER_TERABYTE, 8)

@@ -1,11 +1,9 @@
-"""Athena: start a query, look at it, stop it, read the first rows of its result."""
+"""Athena: start a query, get its state, stop it, read the first rows of its result."""
 
-import hashlib
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +13,17 @@ from functions.contract import Request
 from functions.errors import InvalidRequest, Throttled, cut
 from functions.events import TERMINAL_STATES
 from functions.settings import Settings
+from functions.task_table import Statement
 
 if TYPE_CHECKING:
     from mypy_boto3_athena import AthenaClient
 
 # Two throttles: the account's number of active queries, and the call rate.
 _THROTTLES = frozenset({"TooManyRequestsException", "ThrottlingException"})
+
+# The request itself cannot be served. Access is denied to data that the stack's settings do not name, or to a
+# named query of another workgroup.
+_INVALID = frozenset({"InvalidRequestException", "AccessDeniedException"})
 
 # AthenaError.ErrorCategory 1 is a system error (Athena API reference, AthenaError).
 _SYSTEM_ERROR = 1
@@ -35,12 +38,16 @@ PREVIEW_BYTES = 128 * 1024
 # Ten rows a page: a row may be megabytes wide, and a page is held in memory whole.
 _PREVIEW_PAGE_ROWS = 10
 
-# Statements that only read start with one of these, after comments and brackets. EXPLAIN ANALYZE runs
-# what it explains, and EXECUTE hides what it runs, so neither counts.
-_READS = re.compile(
-    r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*.*?\*/)*(?:SELECT|WITH|VALUES|TABLE|SHOW|DESCRIBE|DESC|EXPLAIN(?!\s+ANALYZE))\b",
-    re.IGNORECASE | re.DOTALL,
-)
+# AthenaError types of errors that recur, although Athena puts some of them into category 1: parse errors of
+# DDL (1003), Glue validation (1502) and time-outs (206, 210) were measured or are in Athena's error catalog.
+_RECURRING_TYPES = frozenset({206, 210, 1003, 1006, 1401, 1500, 1501, 1502})
+
+# What claims a ClientRequestToken: it reads no data and costs nothing.
+CLAIM = "EXPLAIN SELECT 1"
+
+
+class TokenInUse(Exception):
+    """The ClientRequestToken was used with another statement."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +56,19 @@ class Query:
 
     query_id: str
     state: str
-    reads_only: bool
+    sql: str = field(repr=False)
     statement_type: str | None = None
+    substatement_type: str | None = None
     output_location: str | None = None
     manifest_location: str | None = None
     submitted: datetime | None = None
     completed: datetime | None = None
-    reason: str = ""
+    reason: str = field(default="", repr=False)
     error_category: int | None = None
     error_type: int | None = None
-    transient: bool = False
+    retryable: bool | None = None
     scanned_bytes: int = 0
+    dpu_count: float | None = None
     queue_ms: int = 0
     planning_ms: int = 0
     engine_ms: int = 0
@@ -70,34 +79,39 @@ class Query:
     def ended(self) -> bool:
         return self.state in TERMINAL_STATES
 
-
-@dataclass(frozen=True, kw_only=True)
-class Statement:
-    """The SQL of a request and the database it runs in, named queries and defaults resolved."""
-
-    query_string: str
-    database: str
-
     @property
-    def digest(self) -> str:
-        """Tells the statement from others without holding any of it."""
-        return digest(self.query_string)
+    def transient(self) -> bool:
+        """Whether the same statement may succeed when it runs again.
 
-
-def digest(query_string: str) -> str:
-    return hashlib.sha256(query_string.encode()).hexdigest()
+        `Retryable` decides where Athena gives it. Category 1, a system error, decides only without it, since
+        Athena puts users' errors there too.
+        """
+        if self.retryable is not None:
+            return self.retryable
+        return self.error_category == _SYSTEM_ERROR and self.error_type not in _RECURRING_TYPES
 
 
 def resolve(athena: "AthenaClient", request: Request, settings: Settings) -> Statement:
-    """Raise InvalidRequest if there is no such named query, Throttled if Athena is too busy to say."""
+    """The request's statement with its context, named query and defaults resolved.
+
+    Raise InvalidRequest if there is no such named query, Throttled if Athena is too busy to tell.
+    """
     if request.named_query_id is None:
         return Statement(
-            query_string=str(request.query_string), database=request.database or settings.default_database
+            query_string=str(request.query_string),
+            database=request.database or settings.default_database,
+            catalog=request.catalog,
+            named=False,
         )
     # IAM lets us read the named queries of our own workgroup only.
-    with _refusals("InvalidRequestException", "AccessDeniedException"):
+    with _refusals():
         named = athena.get_named_query(NamedQueryId=request.named_query_id)["NamedQuery"]
-    return Statement(query_string=named["QueryString"], database=request.database or named["Database"])
+    return Statement(
+        query_string=named["QueryString"],
+        database=request.database or named["Database"],
+        catalog=request.catalog,
+        named=True,
+    )
 
 
 def start(
@@ -109,7 +123,8 @@ def start(
 ) -> str:
     """Start the query and return its id; the same token gets the same query back.
 
-    Raise InvalidRequest if Athena refuses the statement, Throttled if it has no room for it.
+    Raise InvalidRequest if Athena refuses the statement, Throttled if it has no room for it, TokenInUse if
+    the token belongs to another statement.
     """
     optional: dict[str, Any] = {}
     if request.execution_parameters:
@@ -121,30 +136,47 @@ def start(
                 "MaxAgeInMinutes": request.result_reuse_minutes,
             }
         }
-    with _refusals("InvalidRequestException"):
+    with _refusals():
         return athena.start_query_execution(
             QueryString=statement.query_string,
-            QueryExecutionContext={"Database": statement.database, "Catalog": request.catalog},
+            QueryExecutionContext={"Database": statement.database, "Catalog": statement.catalog},
             WorkGroup=settings.work_group,
             ClientRequestToken=client_request_token,
             **optional,
         )["QueryExecutionId"]
 
 
-@contextmanager
-def _refusals(*invalid: str) -> Iterator[None]:
-    """Athena's answers that are the caller's news, as typed errors; others are faults and pass.
+def claim(athena: "AthenaClient", settings: Settings, client_request_token: str) -> bool:
+    """Use up the token with a statement that does nothing. Return False if a query was started with it
+    before.
 
-    `invalid` are the codes that say that the request itself cannot be served.
+    Athena takes a token for one statement only (StartQueryExecution API reference), so after this nothing
+    else can be started with it: docs/adr/0011-claim-the-token.md. Raise Throttled if Athena has no room.
     """
+    try:
+        with _refusals():
+            athena.start_query_execution(
+                QueryString=CLAIM, WorkGroup=settings.work_group, ClientRequestToken=client_request_token
+            )
+    except TokenInUse:
+        return False
+    return True
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Athena's answers that are the caller's to act on, as typed errors; others are faults and pass."""
     try:
         yield
     except ClientError as error:
         code = error.response["Error"]["Code"]
         reason = error.response["Error"].get("Message", code)
+        # The code was measured on Athena; the API reference says only that such a request is an error.
+        if error.response.get("AthenaErrorCode") == "IDEMPOTENT_PARAMETER_MISMATCH":
+            raise TokenInUse from None
         if code in _THROTTLES:
             raise Throttled(f"{code}: {reason}") from None
-        if code in invalid:
+        if code in _INVALID:
             raise InvalidRequest(reason) from None
         raise
 
@@ -155,21 +187,22 @@ def get_query(athena: "AthenaClient", query_id: str) -> Query:
     status = query["Status"]
     statistics = query.get("Statistics", {})
     error = status.get("AthenaError", {})
-    category = error.get("ErrorCategory")
     return Query(
         query_id=query_id,
         state=status["State"],
-        reads_only=_READS.match(query.get("Query", "")) is not None,
+        sql=query.get("Query", ""),
         statement_type=query.get("StatementType"),
+        substatement_type=query.get("SubstatementType"),
         output_location=query.get("ResultConfiguration", {}).get("OutputLocation") or None,
         manifest_location=statistics.get("DataManifestLocation") or None,
         submitted=status.get("SubmissionDateTime"),
         completed=status.get("CompletionDateTime"),
         reason=status.get("StateChangeReason") or error.get("ErrorMessage") or "",
-        error_category=category,
+        error_category=error.get("ErrorCategory"),
         error_type=error.get("ErrorType"),
-        transient=bool(error.get("Retryable")) or category == _SYSTEM_ERROR,
+        retryable=error.get("Retryable"),
         scanned_bytes=statistics.get("DataScannedInBytes", 0),
+        dpu_count=statistics.get("DpuCount"),
         queue_ms=statistics.get("QueryQueueTimeInMillis", 0),
         planning_ms=statistics.get("QueryPlanningTimeInMillis", 0),
         engine_ms=statistics.get("EngineExecutionTimeInMillis", 0),
@@ -178,28 +211,24 @@ def get_query(athena: "AthenaClient", query_id: str) -> Query:
     )
 
 
-def running(
-    athena: "AthenaClient", work_group: str, *, since: datetime, until: datetime
-) -> Iterator[tuple[str, str]]:
-    """`(query id, digest of its SQL)` of each query submitted in that time that has not ended."""
-    pages = athena.get_paginator("list_query_executions").paginate(
-        WorkGroup=work_group, PaginationConfig={"PageSize": _BATCH}
-    )
-    for page in pages:
-        ids = page["QueryExecutionIds"]
-        if not ids:
-            return
-        batch = athena.batch_get_query_execution(QueryExecutionIds=ids)["QueryExecutions"]
-        recent = [query for query in batch if query["Status"]["SubmissionDateTime"] >= since]
-        for query in recent:
-            if (
-                query["Status"]["SubmissionDateTime"] <= until
-                and query["Status"]["State"] not in TERMINAL_STATES
-            ):
-                yield query["QueryExecutionId"], digest(query["Query"])
-        # Athena lists the newest first.
-        if not recent:
-            return
+def completion_times(athena: "AthenaClient", query_ids: Sequence[str]) -> dict[str, datetime]:
+    """When each query that has ended did so. Ids that Athena leaves unprocessed are read one by one."""
+    times: dict[str, datetime] = {}
+    for start in range(0, len(query_ids), _BATCH):
+        answer = athena.batch_get_query_execution(QueryExecutionIds=query_ids[start : start + _BATCH])
+        queries = [
+            *answer["QueryExecutions"],
+            *(
+                athena.get_query_execution(QueryExecutionId=unprocessed["QueryExecutionId"])["QueryExecution"]
+                for unprocessed in answer.get("UnprocessedQueryExecutionIds", [])
+            ),
+        ]
+        times |= {
+            query["QueryExecutionId"]: query["Status"]["CompletionDateTime"]
+            for query in queries
+            if query["Status"]["State"] in TERMINAL_STATES
+        }
+    return times
 
 
 def stop(athena: "AthenaClient", query_id: str) -> None:
@@ -210,53 +239,74 @@ def stop(athena: "AthenaClient", query_id: str) -> None:
 def preview(athena: "AthenaClient", query: Query, rows: int) -> dict[str, Any]:
     """The first `rows` rows as output.schema.json describes them, within the bounds above."""
     columns: list[dict[str, str]] = []
-    wide = False
     cells: list[list[str | None]] = []
     truncated = False
     size = 0
-    for values, names in _rows(athena, query):
-        if not columns:
-            wide = len(names) > PREVIEW_COLUMNS
-            columns = [
-                {"Name": cut(name["Name"], 255), "Type": cut(name["Type"], 255)}
-                for name in names[:PREVIEW_COLUMNS]
-            ]
-            size = _json_bytes(columns)
+    for number, (values, metadata) in enumerate(_rows(athena, query)):
+        if number == 0:
+            columns, size = _preview_columns(metadata)
+            truncated = len(columns) < len(metadata)
         if values is None:
             continue
         if len(cells) == rows:
             break
-        row = [
-            None if value is None else cut(value, PREVIEW_CELL_CHARACTERS)
-            for value in values[:PREVIEW_COLUMNS]
-        ]
+        shown = values[: len(columns)]
+        row = [None if value is None else cut(value, PREVIEW_CELL_CHARACTERS) for value in shown]
         size += _json_bytes(row)
         if size > PREVIEW_BYTES:
             truncated = True
             break
-        truncated |= row != values[:PREVIEW_COLUMNS]
+        truncated |= row != shown
         cells.append(row)
-    return {"Columns": columns, "Rows": cells, "Truncated": truncated or wide}
+    return {"Columns": columns, "Rows": cells, "Truncated": truncated}
+
+
+def _preview_columns(metadata: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, str]], int]:
+    """The columns that fit, and their size in bytes: at most half of the preview, which leaves room for
+    rows.
+    """
+    columns: list[dict[str, str]] = []
+    size = 0
+    for one in metadata[:PREVIEW_COLUMNS]:
+        column = {"Name": cut(one["Name"], 255), "Type": cut(one["Type"], 255)}
+        if size + _json_bytes(column) > PREVIEW_BYTES // 2:
+            break
+        size += _json_bytes(column)
+        columns.append(column)
+    return columns, size
 
 
 def _rows(athena: "AthenaClient", query: Query) -> Iterator[tuple[list[str | None] | None, Any]]:
     """Each row's values with the columns' metadata; first None with the metadata alone.
 
-    A DML result starts with a row of column names, others do not (Athena user guide, GetQueryResults).
+    The first row may be the column names: Athena's results of DML and of some UTILITY statements start with
+    it.
     """
     pages = athena.get_paginator("get_query_results").paginate(
         QueryExecutionId=query.query_id, PaginationConfig={"PageSize": _PREVIEW_PAGE_ROWS}
     )
     for number, page in enumerate(pages):
         results = page["ResultSet"]
-        names = results.get("ResultSetMetadata", {}).get("ColumnInfo", [])
-        rows = results.get("Rows", [])
+        metadata = results.get("ResultSetMetadata", {}).get("ColumnInfo", [])
+        rows = [
+            [datum.get("VarCharValue") for datum in row.get("Data", [])] for row in results.get("Rows", [])
+        ]
         if number == 0:
-            yield None, names
-            if query.statement_type == "DML":
+            yield None, metadata
+            if rows and rows[0] == [column["Name"] for column in metadata]:
                 rows = rows[1:]
         for row in rows:
-            yield [datum.get("VarCharValue") for datum in row.get("Data", [])], names
+            yield _split(row, len(metadata)), metadata
+
+
+def _split(row: list[str | None], columns: int) -> list[str | None]:
+    """A row of DESCRIBE has one cell for its three columns, joined by tabs and padded with blanks
+    (measured).
+    """
+    if len(row) != 1 or columns < 2 or row[0] is None:  # noqa: PLR2004 - more columns than the one cell
+        return row
+    cells: list[str | None] = [cell.strip() for cell in row[0].split("\t")]
+    return [*cells, *[""] * (columns - len(cells))][:columns]
 
 
 def _json_bytes(value: Any) -> int:

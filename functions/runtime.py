@@ -4,38 +4,44 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 
 from functions.settings import Settings
 from functions.task_table import TaskTable
+from functions.time_budget import time_budget
 
 if TYPE_CHECKING:
     from mypy_boto3_athena import AthenaClient
     from mypy_boto3_stepfunctions import SFNClient
 
-# Three tries within a function's 30 seconds; what lasts longer is retried by ASL, where it can be seen.
-_CONFIG = Config(connect_timeout=2, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 3})
+# One retry bridges a lost connection; what lasts longer is waited out by ASL, where it can be seen.
+_CONFIG = Config(connect_timeout=1, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
+
+# What a call takes at most: two tries, and botocore's pause of up to a second between them.
+CALL_SECONDS = 2 * (1 + 5) + 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """`now` gives epoch seconds."""
+    """`now` gives epoch seconds; `sleep` pauses for so many seconds."""
 
     settings: Settings
     athena: "AthenaClient"
     stepfunctions: "SFNClient"
     table: TaskTable
     now: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
 
 
 @cache
-def runtime() -> Runtime:
+def get_runtime() -> Runtime:
     """The deployed function's runtime. One session serves all clients: making one is slow."""
     settings = Settings.from_environment()
     session = boto3.Session(region_name=settings.region)
+    session.events.register("before-call", _require_time)
     return Runtime(
         settings=settings,
         athena=session.client("athena", config=_CONFIG),
@@ -44,3 +50,8 @@ def runtime() -> Runtime:
             session.client("dynamodb", config=_CONFIG), settings.task_table, settings.task_ttl_seconds
         ),
     )
+
+
+def _require_time(**_: Any) -> None:
+    """A handler of botocore's event before each call."""
+    time_budget.require(CALL_SECONDS)

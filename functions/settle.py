@@ -1,14 +1,14 @@
-"""Settle a task: read its query once from Athena, tell Step Functions how it ended, forget the token."""
+"""Settle a task: read its query from Athena, send Step Functions the outcome, remove the token."""
 
 import json
 from typing import Any, Literal
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from functions import callbacks, queries
 from functions.errors import AthenaQueryError
 from functions.metric_names import Metric
-from functions.observability import logger, measure, measure_outcome
+from functions.observability import fault_name, logger, measure, measure_outcome
 from functions.outcome import error_of, estimated_cost_usd, output_of
 from functions.queries import Query
 from functions.runtime import Runtime
@@ -23,25 +23,32 @@ _SETTLED_BY = {
 }
 
 
-def settle(runtime: Runtime, item: QueryItem, by: SettledBy) -> None:
-    """Settle the task that waits for the query, if there is one and the query has really ended.
+def settle(runtime: Runtime, item: QueryItem, by: SettledBy) -> bool:
+    """Settle the task that waits for the query, if there is one. Return False if the query has not ended.
 
-    An event may be wrong, and Athena has been seen to go on after FAILED, so Athena's own word decides.
+    An event may be wrong, and Athena has been seen to resume after FAILED, so GetQueryExecution decides.
     """
     if item.task_token is None or item.terms is None:
-        return
+        return True
     query = queries.get_query(runtime.athena, item.query_id)
     if not query.ended:
         logger.info("not ended yet", query_id=query.query_id, state=query.state)
+        return False
+    settle_ended(runtime, query, item, by)
+    return True
+
+
+def settle_ended(runtime: Runtime, query: Query, item: QueryItem, by: SettledBy) -> None:
+    """Settle the task that waits for a query that has ended."""
+    if item.task_token is None or item.terms is None:
         return
     error: AthenaQueryError | None = None
     if query.state == "SUCCEEDED":
         output = success(runtime, query, item.terms, by)
-        delivered = callbacks.succeed(
-            runtime.stepfunctions, item.task_token, json.dumps(output, ensure_ascii=False)
-        )
+        document = json.dumps(output, ensure_ascii=False)
+        delivered = callbacks.succeed(runtime.stepfunctions, item.task_token, document)
     else:
-        error = error_of(query, item.terms, deadline_passed=item.deadline_passed, settings=runtime.settings)
+        error = error_of(query, item, item.terms, runtime.settings)
         delivered = callbacks.fail(runtime.stepfunctions, item.task_token, error)
     if delivered:
         report(runtime, query, item.terms, by, error)
@@ -52,22 +59,25 @@ def settle(runtime: Runtime, item: QueryItem, by: SettledBy) -> None:
 
 
 def success(runtime: Runtime, query: Query, terms: Terms, by: SettledBy) -> dict[str, Any]:
-    """The execution's output, with the preview where it was asked for."""
+    """The execution's output, with the preview where it was requested."""
     output = output_of(query, settled_by=by, attempts=terms.attempt, settings=runtime.settings)
     if terms.preview_rows:
         try:
             output["Preview"] = queries.preview(runtime.athena, query, terms.preview_rows)
-        except ClientError as unreadable:
+        except (ClientError, BotoCoreError) as unreadable:
             # The query did succeed, and its result is where the output says.
             output["Preview"] = None
-            logger.warning("no preview", query_id=query.query_id, code=unreadable.response["Error"]["Code"])
+            logger.warning("no preview", query_id=query.query_id, fault=fault_name(unreadable))
+        except Exception as unreadable:  # noqa: BLE001 - nothing about a preview may fail a query that succeeded
+            output["Preview"] = None
+            logger.warning("no preview", query_id=query.query_id, fault=type(unreadable).__name__)
     return output
 
 
 def report(
     runtime: Runtime, query: Query, terms: Terms, by: SettledBy, error: AthenaQueryError | None
 ) -> None:
-    """Metrics of a settled query, and the one line that explains it."""
+    """Metrics of a settled query, and the one log line that explains it."""
     lag_ms = max(0.0, (runtime.now() - query.completed.timestamp()) * 1000) if query.completed else 0.0
     cost = estimated_cost_usd(query, runtime.settings.usd_per_terabyte)
     outcome = type(error).__name__ if error else "Succeeded"

@@ -3,16 +3,16 @@
 Two kinds of item, each keyed `Id`:
 
 * a query's item, `Id` = query id: the executor adds `TaskToken` and what settling needs, the checker adds the
-  terminal `State` it heard of. Whoever writes second reads both halves and settles.
+  terminal `State` of the event it received. Whoever writes second reads both halves and settles.
 * an execution's item, `Id` = execution ARN: the executor adds the queries that it starts, the canceller adds
-  that the execution is gone. Whoever writes second reads both halves and stops the query.
+  that the execution has ended. Whoever writes second reads both halves and stops the query.
 
-Each of these writes is one unconditional UpdateItem that returns the merged item, and DynamoDB orders the
-writes to one item. So there is no read before a write, no lock, and every write may be repeated.
+Each of these writes is one UpdateItem that returns the whole item, and DynamoDB orders the writes to one
+item. So there is no read before a write, no lock, and every write may be repeated.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,19 +25,39 @@ if TYPE_CHECKING:
 # Items as DynamoDB's own API writes them: the resource API would cost a cold start more than it saves here.
 Attributes = Mapping[str, Any]
 
-_STARTED = "Started/"
-_ANNOUNCED = "Announced/"
-_GONE = "Gone/"
+KEY = "Id"
+EXPIRES_AT = "ExpiresAt"
+
+# Attributes of a query's item.
+TASK_TOKEN = "TaskToken"  # noqa: S105 - an attribute's name
+STATE = "State"
+DEADLINE_PASSED = "DeadlinePassed"
+STOP_REQUESTED = "StopRequested"
+
+# Attributes of an execution's item: a prefix, followed by an entry's id or by a redrive count.
+STARTED = "Started/"
+ANNOUNCED = "Announced/"
+STATEMENT = "Statement/"
+ENDED = "Gone/"
+CLEANED_UP = "CleanedUp/"
+
+# An execution's item holds this many started queries at most: attempts and redrives have no bound, an item
+# has.
+MOST_STARTED = 50
+
+# BatchGetItem takes 100 keys (DynamoDB API reference).
+_BATCH = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One entry into "Start query". A Lambda retry stays within it; an attempt or a redrive is a new one.
+    """One entry into "Start query". A retry stays within it; another attempt or a redrive is a new one.
 
     `id` is also Athena's ClientRequestToken (32-128 characters), so one entry starts one query. `entered` is
-    in epoch seconds.
+    in epoch seconds, and not before the last redrive.
     """
 
+    execution_id: str
     id: str
     redrive_count: int
     attempt: int
@@ -45,18 +65,40 @@ class Entry:
 
     @classmethod
     def read(cls, execution_id: str, start: Mapping[str, Any]) -> "Entry":
-        """From the state machine's `Start`: `{EnteredTime, RedriveCount, RunAgain: {Attempt, RedriveCount}}`.
+        """From the state machine's `Start`: `{EnteredTime, RedriveCount, RedriveTime, RunAgain}`.
 
-        `RunAgain` is empty on the first attempt, and out of date after a redrive: attempts are counted anew.
+        `RunAgain` is `{Attempt, RedriveCount}`; it is empty on the first attempt, and out of date after a
+        redrive: attempts are counted anew. `RedriveTime` is empty, or absent, before the first redrive. It
+        may be later than `EnteredTime`: a redriven state may keep the time of its first entry.
         """
         entered, redrive_count = start["EnteredTime"], int(start["RedriveCount"])
         again = start["RunAgain"]
+        times = filter(None, (entered, start.get("RedriveTime")))
         return cls(
+            execution_id=execution_id,
             id=hashlib.sha256(f"{execution_id} {entered} {redrive_count}".encode()).hexdigest(),
             redrive_count=redrive_count,
             attempt=int(again["Attempt"]) if again.get("RedriveCount") == redrive_count else 1,
-            entered=datetime.fromisoformat(entered).timestamp(),
+            entered=max(datetime.fromisoformat(time).timestamp() for time in times),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """The SQL of a request and its context, as they were when the entry was announced.
+
+    `query_string` is stored for a named query only, which somebody may edit meanwhile; else it is in the
+    input.
+    """
+
+    query_string: str
+    database: str
+    catalog: str
+    named: bool
+
+    def attributes(self) -> Attributes:
+        text = {"QueryString": {"S": self.query_string}} if self.named else {}
+        return {"M": {"Database": {"S": self.database}, "Catalog": {"S": self.catalog}, **text}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +113,39 @@ class Terms:
     preview_rows: int
     deadline: float | None
 
+    def attributes(self) -> Attributes:
+        optional = {} if self.deadline is None else {"Deadline": _number(self.deadline)}
+        return {
+            "ExecutionId": {"S": self.execution_id},
+            "RedriveCount": _number(self.redrive_count),
+            "Attempt": _number(self.attempt),
+            "MaxAttempts": _number(self.max_attempts),
+            "Idempotent": {"BOOL": self.idempotent},
+            "PreviewRows": _number(self.preview_rows),
+            **optional,
+        }
+
+    @classmethod
+    def read(cls, item: Attributes) -> "Terms | None":
+        """None until the executor has registered the query."""
+        if "ExecutionId" not in item:
+            return None
+        return cls(
+            execution_id=item["ExecutionId"]["S"],
+            redrive_count=int(item["RedriveCount"]["N"]),
+            attempt=int(item["Attempt"]["N"]),
+            max_attempts=int(item["MaxAttempts"]["N"]),
+            idempotent=item["Idempotent"]["BOOL"],
+            preview_rows=int(item["PreviewRows"]["N"]),
+            deadline=float(item["Deadline"]["N"]) if "Deadline" in item else None,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class QueryItem:
-    """`task_token` is None while no task waits, `recorded_state` until an event has told of the end.
+    """`task_token` is None while no task waits, `recorded_state` until a completion event has arrived.
 
-    `terms` is None until the executor has registered the query.
+    `stop_requested`: the canceller stops the query, because an execution that it ran for has ended.
     """
 
     query_id: str
@@ -84,44 +153,113 @@ class QueryItem:
     terms: Terms | None
     recorded_state: str | None
     deadline_passed: bool
+    stop_requested: bool
+
+    @classmethod
+    def read(cls, query_id: str, item: Attributes) -> "QueryItem":
+        return cls(
+            query_id=query_id,
+            task_token=item.get(TASK_TOKEN, {}).get("S"),
+            terms=Terms.read(item),
+            recorded_state=item.get(STATE, {}).get("S"),
+            deadline_passed=item.get(DEADLINE_PASSED, {}).get("BOOL", False),
+            stop_requested=item.get(STOP_REQUESTED, {}).get("BOOL", False),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartedQuery:
+    """`entered` is that of its entry, in epoch seconds."""
+
     entry_id: str
     redrive_count: int
+    entered: float
     query_id: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnnouncedStart:
-    """A start that was announced and not confirmed yet. Times are in epoch seconds.
+    """A start that was announced and not confirmed yet; `statement` holds what must not change until then.
 
-    `at` is when it was announced last: an executor that died may have announced it before, since `entered`.
+    Announcements of earlier releases have no statement.
     """
 
     entry_id: str
     redrive_count: int
     entered: float
-    at: float
-    statement_digest: str
+    statement: Attributes
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionItem:
-    """`gone` is the redrive count under which the execution last ended without success, or -1."""
+    """`ended` is the redrive count under which the execution last ended without success, or -1.
+
+    `cleaned_up` likewise: the last such end after which nothing was left running.
+    """
 
     started: tuple[StartedQuery, ...]
     announced: tuple[AnnouncedStart, ...]
-    gone: int
+    ended: int
+    cleaned_up: int
+    names: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, item: Attributes) -> "ExecutionItem":
+        return cls(
+            started=tuple(
+                StartedQuery(
+                    entry_id=entry_id,
+                    redrive_count=int(value["M"]["RedriveCount"]["N"]),
+                    entered=float(value["M"]["Entered"]["N"]),
+                    query_id=value["M"]["QueryId"]["S"],
+                )
+                for entry_id, value in _prefixed(item, STARTED)
+            ),
+            announced=tuple(
+                AnnouncedStart(
+                    entry_id=entry_id,
+                    redrive_count=int(value["M"]["RedriveCount"]["N"]),
+                    entered=float(value["M"]["Entered"]["N"]),
+                    statement=item.get(STATEMENT + entry_id, {}).get("M", {}),
+                )
+                for entry_id, value in _prefixed(item, ANNOUNCED)
+            ),
+            ended=max((int(count) for count, _ in _prefixed(item, ENDED)), default=-1),
+            cleaned_up=max((int(count) for count, _ in _prefixed(item, CLEANED_UP)), default=-1),
+            names=tuple(item),
+        )
 
     def query_of(self, entry_id: str) -> str | None:
         """The query that this entry into "Start query" started."""
         return next((query.query_id for query in self.started if query.entry_id == entry_id), None)
 
-    def announces(self, entry_id: str) -> bool:
-        """Whether somebody was about to start a query for this entry, and has not told what came of it."""
-        return any(start.entry_id == entry_id for start in self.announced)
+    def announcement_of(self, entry_id: str) -> AnnouncedStart | None:
+        """The start that somebody announced for this entry, and whose result is not known."""
+        return next((start for start in self.announced if start.entry_id == entry_id), None)
+
+    @property
+    def newest_query(self) -> StartedQuery | None:
+        return max(self.started, key=lambda query: (query.redrive_count, query.entered), default=None)
+
+    def queries_left_by(self, redrive_count: int) -> list[str]:
+        """The queries of the runs up to this redrive; those that a later redrive adopted are not among
+        them.
+        """
+        newest = {query.query_id: query.redrive_count for query in sorted(self.started, key=_redrive_count)}
+        return [query_id for query_id, count in newest.items() if count <= redrive_count]
+
+    def outdated(self, entry_id: str) -> list[str]:
+        """Attributes that nobody needs once this entry is registered: the oldest starts beyond the bound, and
+        all ends but the last.
+        """
+        others = sorted(
+            (query for query in self.started if query.entry_id != entry_id),
+            key=lambda query: (query.redrive_count, query.entered),
+        )
+        surplus = others[: max(0, len(others) + 1 - MOST_STARTED)]
+        last = {f"{ENDED}{self.ended}", f"{CLEANED_UP}{self.cleaned_up}"}
+        marks = [name for name in self.names if name.startswith((ENDED, CLEANED_UP)) and name not in last]
+        return [*(STARTED + query.entry_id for query in surplus), *marks]
 
 
 @dataclass(frozen=True)
@@ -132,84 +270,125 @@ class TaskTable:
     name: str
     ttl_seconds: int
 
-    def announce_start(
-        self, execution_id: str, entry: Entry, statement_digest: str, now: float
-    ) -> ExecutionItem:
-        """Say that a query is about to be started, so that a crash before `register_start` leaves a trace.
+    def announce_start(self, entry: Entry, statement: Statement, now: float) -> ExecutionItem:
+        """Record that a query is about to be started, so that a crash before `register_start` leaves a trace.
 
-        Return the item as it was before: an earlier announcement of the same entry says that a query may run.
+        Return the item as it was before: an earlier announcement of the same entry means that a query may
+        exist. The statement of the entry's first announcement stays.
         """
-        announced = _announcement(entry, statement_digest, now)
-        return _execution_item(
-            self._merge(execution_id, now, put={_ANNOUNCED + entry.id: announced}, answer="ALL_OLD")
+        return ExecutionItem.read(
+            self._merge(
+                entry.execution_id,
+                now,
+                put={ANNOUNCED + entry.id: _announcement(entry, now)},
+                put_once={STATEMENT + entry.id: statement.attributes()},
+                answer="ALL_OLD",
+            )
         )
 
-    def register_start(self, execution_id: str, entry: Entry, query_id: str, now: float) -> ExecutionItem:
-        """Record which query the entry started."""
-        started = {
-            "M": {
-                "RedriveCount": _number(entry.redrive_count),
-                "Entered": _number(entry.entered),
-                "QueryId": {"S": query_id},
-            }
-        }
-        return _execution_item(
-            self._merge(execution_id, now, put={_STARTED + entry.id: started}, drop=[_ANNOUNCED + entry.id])
-        )
+    def register_start(
+        self, entry: Entry, query_id: str, now: float, outdated: Sequence[str] = ()
+    ) -> ExecutionItem:
+        """Record which query the entry started, and drop the attributes `outdated`."""
+        return self._register(entry.execution_id, entry, query_id, now, outdated)
 
-    def withdraw_start(self, execution_id: str, entry: Entry, statement_digest: str, at: float) -> None:
+    def register_announced(
+        self, execution_id: str, start: AnnouncedStart, query_id: str, now: float
+    ) -> ExecutionItem:
+        """Record which query an announced start came to."""
+        return self._register(execution_id, start, query_id, now, ())
+
+    def withdraw_start(self, entry: Entry, at: float) -> None:
         """Nothing was started after the announcement of the time `at`. One made since by another stays."""
-        self._remove(execution_id, _ANNOUNCED + entry.id, _announcement(entry, statement_digest, at))
+        announced = {ANNOUNCED + entry.id: _announcement(entry, at)}
+        self._remove(entry.execution_id, announced, also=[STATEMENT + entry.id])
+
+    def drop_announcement(self, execution_id: str, entry_id: str, now: float) -> None:
+        """Nothing was started for the entry, and nothing can be."""
+        self._merge(execution_id, now, drop=[ANNOUNCED + entry_id, STATEMENT + entry_id])
 
     def mark_ended(self, execution_id: str, redrive_count: int, now: float) -> ExecutionItem:
         """Record that the execution ended without success under this redrive count."""
         # An attribute for each count: the events of two ends can arrive in either order.
-        return _execution_item(
-            self._merge(execution_id, now, put={f"{_GONE}{redrive_count}": {"BOOL": True}})
-        )
+        mark = {f"{ENDED}{redrive_count}": {"BOOL": True}}
+        return ExecutionItem.read(self._merge(execution_id, now, put=mark))
+
+    def mark_cleaned_up(self, execution_id: str, redrive_count: int, now: float) -> None:
+        """Record that nothing is left running of the execution's runs up to this redrive count."""
+        self._merge(execution_id, now, put={f"{CLEANED_UP}{redrive_count}": {"BOOL": True}})
 
     def find_execution(self, execution_id: str) -> ExecutionItem:
-        return _execution_item(self._get(execution_id))
+        return ExecutionItem.read(self._get(execution_id))
+
+    def find_executions(self, execution_ids: Sequence[str]) -> dict[str, ExecutionItem]:
+        """Each execution's item, empty for one that is not there. The reads are eventually consistent."""
+        items = self._get_many(execution_ids)
+        return {id_: ExecutionItem.read(items.get(id_, {})) for id_ in execution_ids}
 
     def find_query(self, query_id: str) -> QueryItem:
-        return _query_item(query_id, self._get(query_id))
+        return QueryItem.read(query_id, self._get(query_id))
 
-    def store_token(self, query_id: str, task_token: str, terms: Terms, now: float) -> QueryItem:
-        """The executor's half: a task waits for the query. A newer token replaces an older one."""
-        half: dict[str, Any] = {
-            "TaskToken": {"S": task_token},
-            "ExecutionId": {"S": terms.execution_id},
-            "RedriveCount": _number(terms.redrive_count),
-            "Attempt": _number(terms.attempt),
-            "MaxAttempts": _number(terms.max_attempts),
-            "Idempotent": {"BOOL": terms.idempotent},
-            "PreviewRows": _number(terms.preview_rows),
-        }
-        if terms.deadline is not None:
-            half["Deadline"] = _number(terms.deadline)
-        return _query_item(query_id, self._merge(query_id, now, put=half))
+    def find_queries(self, query_ids: Sequence[str]) -> dict[str, QueryItem]:
+        """Each query's item, empty for one that is not there. The reads are eventually consistent."""
+        items = self._get_many(query_ids)
+        return {id_: QueryItem.read(id_, items.get(id_, {})) for id_ in query_ids}
+
+    def store_token(self, query_id: str, task_token: str, terms: Terms | None, now: float) -> QueryItem:
+        """The executor's half: a task waits for the query. A newer token replaces an older one.
+
+        `terms` is None where the query is registered already.
+        """
+        half = {TASK_TOKEN: {"S": task_token}, **(terms.attributes() if terms else {})}
+        return QueryItem.read(query_id, self._merge(query_id, now, put=half))
 
     def record_state(self, query_id: str, state: str, now: float) -> QueryItem:
         """The checker's half: the query has ended in `state`."""
-        return _query_item(query_id, self._merge(query_id, now, put={"State": {"S": state}}))
+        return QueryItem.read(query_id, self._merge(query_id, now, put={STATE: {"S": state}}))
 
-    def record_deadline(self, query_id: str, now: float) -> QueryItem:
+    def record_deadline(self, query_id: str, now: float) -> None:
         """The query is about to be stopped because its deadline has passed."""
-        return _query_item(query_id, self._merge(query_id, now, put={"DeadlinePassed": {"BOOL": True}}))
+        self._merge(query_id, now, put={DEADLINE_PASSED: {"BOOL": True}})
+
+    def record_stop(self, query_id: str, now: float) -> None:
+        """The query is about to be stopped because its execution has ended."""
+        self._merge(query_id, now, put={STOP_REQUESTED: {"BOOL": True}})
 
     def remove_token(self, query_id: str, task_token: str) -> None:
-        """Mark the task as no longer waiting, unless a newer token has taken this one's place."""
-        self._remove(query_id, "TaskToken", {"S": task_token})
+        """Record that the task no longer waits, unless a newer token has taken this one's place."""
+        self._remove(query_id, {TASK_TOKEN: {"S": task_token}})
 
-    def _remove(self, key: str, attribute: str, value: Attributes) -> None:
-        """Remove an attribute that still has this value."""
+    def _register(
+        self,
+        execution_id: str,
+        start: Entry | AnnouncedStart,
+        query_id: str,
+        now: float,
+        outdated: Sequence[str],
+    ) -> ExecutionItem:
+        entry_id = start.id if isinstance(start, Entry) else start.entry_id
+        started = {
+            "M": {
+                "RedriveCount": _number(start.redrive_count),
+                "Entered": _number(start.entered),
+                "QueryId": {"S": query_id},
+            }
+        }
+        drop = [ANNOUNCED + entry_id, STATEMENT + entry_id, *outdated]
+        return ExecutionItem.read(
+            self._merge(execution_id, now, put={STARTED + entry_id: started}, drop=drop)
+        )
+
+    def _remove(self, key: str, attribute: Attributes, also: Sequence[str] = ()) -> None:
+        """Remove an attribute that still has this value, and with it those in `also`."""
+        [(name, value)] = attribute.items()
+        names = {f"#n{number}": each for number, each in enumerate([name, *also])}
         try:
             self.client.update_item(
                 TableName=self.name,
-                Key={"Id": {"S": key}},
-                UpdateExpression="REMOVE #n",
-                ConditionExpression="#n = :value",
-                ExpressionAttributeNames={"#n": attribute},
+                Key={KEY: {"S": key}},
+                UpdateExpression="REMOVE " + ", ".join(names),
+                ConditionExpression="#n0 = :value",
+                ExpressionAttributeNames=names,
                 ExpressionAttributeValues={":value": value},
             )
         except ClientError as error:
@@ -221,38 +400,62 @@ class TaskTable:
         key: str,
         now: float,
         *,
-        put: Attributes,
+        put: Attributes | None = None,
+        put_once: Attributes | None = None,
         drop: Sequence[str] = (),
         answer: Literal["ALL_NEW", "ALL_OLD"] = "ALL_NEW",
     ) -> Attributes:
-        """Merge attributes into an item, which may not exist yet; return the whole item after or before."""
-        put = {"ExpiresAt": _number(int(now) + self.ttl_seconds), **put}
-        names = {f"#n{i}": name for i, name in enumerate([*put, *drop])}
+        """Merge attributes into an item, which may not exist yet; return the whole item after or before.
+
+        Those in `put_once` stay as they are where they exist.
+        """
+        put, once = {EXPIRES_AT: _number(int(now) + self.ttl_seconds), **(put or {})}, put_once or {}
+        names = {f"#n{number}": name for number, name in enumerate([*put, *once, *drop])}
         places = list(names)
-        expression = "SET " + ", ".join(f"{place} = :v{i}" for i, place in enumerate(places[: len(put)]))
+        sets = [f"{place} = :v{number}" for number, place in enumerate(places[: len(put)])]
+        for number, place in enumerate(places[len(put) : len(put) + len(once)], start=len(put)):
+            sets.append(f"{place} = if_not_exists({place}, :v{number})")
+        expression = "SET " + ", ".join(sets)
         if drop:
-            expression += " REMOVE " + ", ".join(places[len(put) :])
+            expression += " REMOVE " + ", ".join(places[len(put) + len(once) :])
+        values = {f":v{number}": value for number, value in enumerate([*put.values(), *once.values()])}
         return self.client.update_item(
             TableName=self.name,
-            Key={"Id": {"S": key}},
+            Key={KEY: {"S": key}},
             UpdateExpression=expression,
             ExpressionAttributeNames=names,
-            ExpressionAttributeValues={f":v{i}": value for i, value in enumerate(put.values())},
+            ExpressionAttributeValues=values,
             ReturnValues=answer,
         ).get("Attributes", {})
 
     def _get(self, key: str) -> Attributes:
-        answer = self.client.get_item(TableName=self.name, Key={"Id": {"S": key}}, ConsistentRead=True)
+        answer = self.client.get_item(TableName=self.name, Key={KEY: {"S": key}}, ConsistentRead=True)
         return answer.get("Item", {})
 
+    def _get_many(self, keys: Sequence[str]) -> dict[str, Attributes]:
+        """The items by their keys. DynamoDB may leave some unprocessed: they are asked for again."""
+        items: dict[str, Attributes] = {}
+        for start in range(0, len(keys), _BATCH):
+            wanted: Any = [{KEY: {"S": key}} for key in keys[start : start + _BATCH]]
+            while wanted:
+                answer: Any = self.client.batch_get_item(RequestItems={self.name: {"Keys": wanted}})
+                for item in answer["Responses"].get(self.name, []):
+                    items[item[KEY]["S"]] = item
+                wanted = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
+        return items
 
-def _announcement(entry: Entry, statement_digest: str, at: float) -> Attributes:
+
+def _prefixed(item: Attributes, prefix: str) -> Iterator[tuple[str, Any]]:
+    """The attributes whose name starts with the prefix, without it."""
+    return ((name.removeprefix(prefix), value) for name, value in item.items() if name.startswith(prefix))
+
+
+def _announcement(entry: Entry, at: float) -> Attributes:
     return {
         "M": {
             "RedriveCount": _number(entry.redrive_count),
             "Entered": _number(entry.entered),
             "At": _number(round(at, 3)),
-            "StatementDigest": {"S": statement_digest},
         }
     }
 
@@ -261,47 +464,5 @@ def _number(value: float) -> dict[str, str]:
     return {"N": str(value)}
 
 
-def _query_item(query_id: str, item: Attributes) -> QueryItem:
-    return QueryItem(
-        query_id=query_id,
-        task_token=item.get("TaskToken", {}).get("S"),
-        terms=Terms(
-            execution_id=item["ExecutionId"]["S"],
-            redrive_count=int(item["RedriveCount"]["N"]),
-            attempt=int(item["Attempt"]["N"]),
-            max_attempts=int(item["MaxAttempts"]["N"]),
-            idempotent=item["Idempotent"]["BOOL"],
-            preview_rows=int(item["PreviewRows"]["N"]),
-            deadline=float(item["Deadline"]["N"]) if "Deadline" in item else None,
-        )
-        if "ExecutionId" in item
-        else None,
-        recorded_state=item.get("State", {}).get("S"),
-        deadline_passed=item.get("DeadlinePassed", {}).get("BOOL", False),
-    )
-
-
-def _execution_item(item: Attributes) -> ExecutionItem:
-    return ExecutionItem(
-        started=tuple(
-            StartedQuery(
-                entry_id=name.removeprefix(_STARTED),
-                redrive_count=int(value["M"]["RedriveCount"]["N"]),
-                query_id=value["M"]["QueryId"]["S"],
-            )
-            for name, value in item.items()
-            if name.startswith(_STARTED)
-        ),
-        announced=tuple(
-            AnnouncedStart(
-                entry_id=name.removeprefix(_ANNOUNCED),
-                redrive_count=int(value["M"]["RedriveCount"]["N"]),
-                entered=float(value["M"]["Entered"]["N"]),
-                at=float(value["M"]["At"]["N"]),
-                statement_digest=value["M"]["StatementDigest"]["S"],
-            )
-            for name, value in item.items()
-            if name.startswith(_ANNOUNCED)
-        ),
-        gone=max((int(name.removeprefix(_GONE)) for name in item if name.startswith(_GONE)), default=-1),
-    )
+def _redrive_count(query: StartedQuery) -> int:
+    return query.redrive_count

@@ -1,0 +1,195 @@
+"""Start one query for an entry into "Start query", whatever fails in between.
+
+A start is announced in the execution's item, submitted to Athena, and confirmed in that item. An executor
+that dies in between leaves the announcement. Then Athena itself knows whether a query was started, because it
+takes a ClientRequestToken for one statement only: `find_announced`.
+"""
+
+from functions import queries
+from functions.contract import Request
+from functions.errors import AthenaQueryError, InvalidRequest, ServiceFault, Throttled, TimedOut
+from functions.metric_names import Metric
+from functions.observability import logger, measure
+from functions.runtime import Runtime
+from functions.task_table import AnnouncedStart, Entry, ExecutionItem, Statement
+
+
+def ensure_query(runtime: Runtime, entry: Entry, request: Request) -> str | None:
+    """The id of the entry's query, started if it was not yet; None if the execution has ended meanwhile.
+
+    Raise InvalidRequest or Throttled if Athena refuses it, TimedOut if its deadline passed before it started.
+    """
+    try:
+        return _ensure(runtime, entry, request)
+    except AthenaQueryError as error:
+        error.attempts = entry.attempt - 1
+        raise
+
+
+def _ensure(runtime: Runtime, entry: Entry, request: Request) -> str | None:
+    statement = _statement(runtime, entry, request)
+    announced_at = runtime.now()
+    known = runtime.table.announce_start(entry, statement, announced_at)
+    query_id = known.query_of(entry.id)
+    if query_id is None:
+        withdrawn = False
+        try:
+            query_id = _submit(runtime, entry, request, statement, known)
+            withdrawn = query_id is None
+        except (InvalidRequest, TimedOut):
+            withdrawn = True
+            raise
+        finally:
+            # After an announcement by an executor that died a query may exist: its trace stays. So it does if
+            # Athena is busy, since botocore's first try may have been the one that started the query.
+            if withdrawn and known.announcement_of(entry.id) is None:
+                runtime.table.withdraw_start(entry, announced_at)
+        if query_id is None:
+            return None
+    return _confirm(runtime, entry, query_id, known)
+
+
+def _statement(runtime: Runtime, entry: Entry, request: Request) -> Statement:
+    """The statement of the entry. A named query is resolved once: somebody may edit or delete it
+    meanwhile.
+    """
+    if request.named_query_id is not None:
+        earlier = runtime.table.find_execution(entry.execution_id).announcement_of(entry.id)
+        if earlier is not None:
+            return _announced_statement(runtime, earlier, request)
+    return queries.resolve(runtime.athena, request, runtime.settings)
+
+
+def deadline(entry: Entry, request: Request) -> float | None:
+    """The deadline of the entry's query in epoch seconds."""
+    return None if request.timeout_seconds is None else entry.entered + request.timeout_seconds
+
+
+def _submit(
+    runtime: Runtime, entry: Entry, request: Request, statement: Statement, known: ExecutionItem
+) -> str | None:
+    if known.ended >= entry.redrive_count:
+        logger.info("execution has ended, nothing started")
+        return None
+    if entry.redrive_count > 0 and entry.attempt == 1 and (adopted := _adopt(runtime, entry, request, known)):
+        return adopted
+    earlier = known.announcement_of(entry.id)
+    limit = deadline(entry, request)
+    if limit is not None and runtime.now() >= limit:
+        return _find_after_deadline(runtime, entry, request, earlier)
+    if earlier is not None:
+        statement = _announced_statement(runtime, earlier, request)
+    try:
+        query_id = queries.start(runtime.athena, statement, request, runtime.settings, entry.id)
+    except queries.TokenInUse:
+        return _token_lost(runtime, entry)
+    logger.info("started", query_id=query_id, attempt=entry.attempt)
+    return query_id
+
+
+def _confirm(runtime: Runtime, entry: Entry, query_id: str, known: ExecutionItem) -> str | None:
+    execution = runtime.table.register_start(entry, query_id, runtime.now(), known.outdated(entry.id))
+    if execution.ended >= entry.redrive_count:
+        logger.info("execution has ended, query stopped", query_id=query_id)
+        stop_orphan(runtime, query_id)
+        return None
+    return query_id
+
+
+def stop_orphan(runtime: Runtime, query_id: str) -> None:
+    """Stop a query whose execution has ended. The record comes first: a redrive may adopt the query
+    meanwhile.
+    """
+    runtime.table.record_stop(query_id, runtime.now())
+    queries.stop(runtime.athena, query_id)
+    measure(Metric.ORPHANS_STOPPED)
+    logger.info("stopped", query_id=query_id)
+
+
+def find_announced(runtime: Runtime, start: AnnouncedStart, request: Request) -> str | None:
+    """The query that an announced start came to; None if it started nothing, and from now on cannot.
+
+    Raise Throttled if Athena has no room to tell, ServiceFault if the announced statement is not the started
+    one.
+    """
+    if queries.claim(runtime.athena, runtime.settings, start.entry_id):
+        return None
+    statement = _announced_statement(runtime, start, request)
+    try:
+        return queries.start(runtime.athena, statement, request, runtime.settings, start.entry_id)
+    except queries.TokenInUse:
+        raise ServiceFault("StartQueryExecution: IDEMPOTENT_PARAMETER_MISMATCH") from None
+
+
+def _announced_statement(runtime: Runtime, start: AnnouncedStart, request: Request) -> Statement:
+    """The statement as it was announced: defaults and named queries may have been edited since."""
+    stored = start.statement
+    if not stored:
+        return queries.resolve(runtime.athena, request, runtime.settings)
+    named = "QueryString" in stored
+    return Statement(
+        query_string=stored["QueryString"]["S"] if named else str(request.query_string),
+        database=stored["Database"]["S"],
+        catalog=stored["Catalog"]["S"],
+        named=named,
+    )
+
+
+def _adopt(runtime: Runtime, entry: Entry, request: Request, known: ExecutionItem) -> str | None:
+    """On a redrive, the newest query of the earlier runs if it succeeded or still runs.
+
+    An INSERT whose execution failed by an outage may have succeeded; to run it again would double its rows.
+    """
+    for start in known.announced:
+        if start.redrive_count < entry.redrive_count:
+            query_id = find_announced(runtime, start, request)
+            if query_id is None:
+                runtime.table.drop_announcement(entry.execution_id, start.entry_id, runtime.now())
+            else:
+                known = runtime.table.register_announced(entry.execution_id, start, query_id, runtime.now())
+    newest = known.newest_query
+    if newest is None or newest.redrive_count >= entry.redrive_count:
+        return None
+    query = queries.get_query(runtime.athena, newest.query_id)
+    if query.ended and query.state != "SUCCEEDED":
+        return None
+    logger.info("adopted", query_id=newest.query_id, state=query.state)
+    if query.ended:
+        # Its completion event came long ago, or was lost.
+        runtime.table.record_state(newest.query_id, query.state, runtime.now())
+    return newest.query_id
+
+
+def _find_after_deadline(
+    runtime: Runtime, entry: Entry, request: Request, earlier: AnnouncedStart | None
+) -> str:
+    """The query that an earlier executor of the entry started before its deadline. Raise TimedOut if none
+    did.
+    """
+    query_id = None
+    if earlier is not None:
+        try:
+            query_id = find_announced(runtime, earlier, request)
+        except Throttled:
+            # Athena cannot tell: the announcement stays, and the canceller stops what may have been started.
+            logger.info("deadline passed, start unconfirmed")
+        else:
+            if query_id is None:
+                runtime.table.drop_announcement(entry.execution_id, entry.id, runtime.now())
+    if query_id is None:
+        raise TimedOut("The deadline (TimeoutSeconds) passed before Athena had room for the query.")
+    return query_id
+
+
+def _token_lost(runtime: Runtime, entry: Entry) -> str | None:
+    """The token belongs to another statement: the canceller has claimed it, or another executor was
+    faster.
+    """
+    known = runtime.table.find_execution(entry.execution_id)
+    if known.ended >= entry.redrive_count:
+        logger.info("execution has ended, nothing started")
+        return None
+    if query_id := known.query_of(entry.id):
+        return query_id
+    # Neither: a defect of ours. ASL waits it out, and the canceller clears it away if the execution fails.
+    raise ServiceFault("StartQueryExecution: IDEMPOTENT_PARAMETER_MISMATCH")
