@@ -151,7 +151,8 @@ def claim(athena: "AthenaClient", settings: Settings, client_request_token: str)
     before.
 
     Athena takes a token for one statement only (StartQueryExecution API reference), so after this nothing
-    else can be started with it: docs/adr/0011-claim-the-token.md. Raise Throttled if Athena has no room.
+    else can be started with it: docs/adr/0011-claim-unconfirmed-starts.md. Raise Throttled if Athena has no
+    room.
     """
     try:
         with _refusals():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 # One retry bridges a lost connection; what lasts longer is waited out by ASL, where it can be seen.
-_CONFIG = Config(connect_timeout=1, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
+CONFIG = Config(connect_timeout=1, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
 
 # What a call takes at most: two tries, and botocore's pause of up to a second between them.
 CALL_SECONDS = 2 * (1 + 5) + 1
@@ -44,10 +44,10 @@ def get_runtime() -> Runtime:
     session.events.register("before-call", _require_time)
     return Runtime(
         settings=settings,
-        athena=session.client("athena", config=_CONFIG),
-        stepfunctions=session.client("stepfunctions", config=_CONFIG),
+        athena=session.client("athena", config=CONFIG),
+        stepfunctions=session.client("stepfunctions", config=CONFIG),
         table=TaskTable(
-            session.client("dynamodb", config=_CONFIG), settings.task_table, settings.task_ttl_seconds
+            session.client("dynamodb", config=CONFIG), settings.task_table, settings.task_ttl_seconds
         ),
     )
 

@@ -68,7 +68,7 @@ def success(runtime: Runtime, query: Query, terms: Terms, by: SettledBy) -> dict
             # The query did succeed, and its result is where the output says.
             output["Preview"] = None
             logger.warning("no preview", query_id=query.query_id, fault=fault_name(unreadable))
-        except Exception as unreadable:  # noqa: BLE001 - nothing about a preview may fail a query that succeeded
+        except Exception as unreadable:  # noqa: BLE001 - a preview may not fail a query that succeeded
             output["Preview"] = None
             logger.warning("no preview", query_id=query.query_id, fault=type(unreadable).__name__)
     return output

@@ -21,38 +21,46 @@ DECISIONS = ROOT / "docs" / "adr"
 DOCUMENTS = (ROOT / "README.md", CONTRACT, DECISIONS / "README.md")
 
 _ID = "0c9231a0-de75-4736-bdfa-dd3f3de85970"
-_URL = console_url("eu-west-1", _ID)
+
+
+def _example(kind: type[errors.AthenaQueryError], reason: str, **details: Any) -> errors.AthenaQueryError:
+    """The error of a query that ran and ended FAILED, unless `details` say otherwise."""
+    known = {"state": "FAILED", "scanned_bytes": 0, "cost_usd": 0.0, "attempts": 1}
+    return kind(reason, query_id=_ID, console_url=console_url("eu-west-1", _ID), **{**known, **details})
+
+
 _EXAMPLES: tuple[errors.AthenaQueryError, ...] = (
     errors.InvalidInput("input.TimeoutSeconds must be integer; input must not contain {'Sql'} properties"),
     errors.InvalidRequest("line 1:1: mismatched input 'SELEKT'"),
     errors.Throttled("TooManyRequestsException: the limit of queries that run concurrently is exceeded"),
-    errors.Failed(
+    _example(
+        errors.Failed,
         "COLUMN_NOT_FOUND: line 1:8: Column 'nope' cannot be resolved",
-        query_id=_ID,
-        state="FAILED",
         category=2,
         error_type=1006,
-        attempts=1,
-        console_url=_URL,
     ),
-    errors.TransientFailure(
+    _example(
+        errors.TransientFailure,
         "Query exhausted resources at this scale factor",
-        query_id=_ID,
-        state="FAILED",
         category=1,
         error_type=0,
         attempts=2,
-        console_url=_URL,
     ),
-    errors.Cancelled(
-        "Query cancelled by user", query_id=_ID, state="CANCELLED", attempts=1, console_url=_URL
-    ),
-    errors.TimedOut(
-        "The query was stopped at its deadline (TimeoutSeconds).",
-        query_id=_ID,
+    _example(
+        errors.ScanLimitExceeded,
+        "Bytes scanned limit was exceeded. It scanned 1,099,520,016,384 bytes, for about 5.49761 USD; "
+        "the limit (bytesScannedLimit) is 1,099,511,627,776 bytes.",
         state="CANCELLED",
-        attempts=1,
-        console_url=_URL,
+        scanned_bytes=1_099_520_016_384,
+        cost_usd=5.49761,
+    ),
+    _example(errors.Cancelled, "Query cancelled by user", state="CANCELLED", cost_usd=0.00005),
+    _example(
+        errors.TimedOut,
+        "The query was stopped at its deadline (TimeoutSeconds).",
+        state="CANCELLED",
+        scanned_bytes=25_000_001,
+        cost_usd=0.00013,
     ),
 )
 

@@ -174,7 +174,7 @@ def _executor_overlooks_the_mark(patches: ExitStack) -> None:
     register = TaskTable.register_start
 
     def overlook(table: TaskTable, *arguments: Any) -> ExecutionItem:
-        return replace(register(table, *arguments), gone=-1)
+        return replace(register(table, *arguments), ended=-1)
 
     patches.enter_context(patch.object(TaskTable, "register_start", overlook))
 
@@ -233,7 +233,7 @@ def _attempts_have_no_end(patches: ExitStack) -> None:
 
 def _user_errors_are_repeated(patches: ExitStack) -> None:
     def generous(query: Query, terms: Any, **options: Any) -> errors.AthenaQueryError:
-        return outcome.error_of(replace(query, transient=True), terms, **options)
+        return outcome.error_of(replace(query, retryable=True), terms, **options)
 
     patches.enter_context(patch.object(settling, "error_of", generous))
 

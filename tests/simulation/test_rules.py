@@ -9,7 +9,7 @@ from tests.simulation.events import RULES, matches
     ("state", "heard"),
     [("QUEUED", False), ("RUNNING", False), ("SUCCEEDED", True), ("FAILED", True), ("CANCELLED", True)],
 )
-def test_the_rule_hears_of_every_end_and_of_nothing_else(state: str, heard: bool) -> None:  # noqa: FBT001
+def test_the_rule_hears_of_every_end_and_of_nothing_else(state: str, heard: bool) -> None:
     detail = {"currentState": state, "workgroupName": "the-work-group", "more": 1}
     event = {
         "source": "aws.athena",

@@ -28,7 +28,7 @@ from tests.simulation.interpreter import read_document
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 FUNCTIONS = {name: f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}" for name in ("executor", "checker")}
-SECONDS = {"PatienceSeconds": 2, "BackOffSeconds": 1}
+SETTINGS = {"PatienceSeconds": 2, "PollSeconds": 1, "PollGrowth": 0.1, "BackOffSeconds": 1}
 
 Double = Callable[["Engine", dict[str, Any]], Any]
 
@@ -105,7 +105,7 @@ def _evaluate(expression: str) -> Any:
 
 @contextmanager
 def engine(**doubles: Double) -> Iterator[Engine]:
-    substitutions = {"ExecutorArn": FUNCTIONS["executor"], "CheckerArn": FUNCTIONS["checker"], **SECONDS}
+    substitutions = {"ExecutorArn": FUNCTIONS["executor"], "CheckerArn": FUNCTIONS["checker"], **SETTINGS}
     document = read_document(render_document(), substitutions)
     with (
         mock_aws(config={"stepfunctions": {"execute_state_machine": True}}),

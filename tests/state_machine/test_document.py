@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from functions.errors import AthenaQueryError
 from infra.document import render_document
-from tests.simulation.interpreter import INVOKE, INVOKE_AND_WAIT, UnknownField, check_fields, read_document
+from tests.simulation.interpreter import INVOKE_AND_WAIT, UnknownField, check_fields, read_document
 
 TEXT = render_document()
 MACHINE: Any = json.loads(re.sub(r"(?<!\")\$\{\w+\}(?!\")", "1", TEXT))
@@ -19,14 +20,15 @@ SUBSTITUTIONS = {
     "ExecutorArn": "executor",
     "CheckerArn": "checker",
     "PatienceSeconds": 300,
+    "PollSeconds": 30,
+    "PollGrowth": 0.1,
     "BackOffSeconds": 10,
 }
 
-# Errors that say something about the query. Each ends the execution in the task that receives it, so that a
-# redrive enters that task again (docs/adr/0002); none may be retried or caught.
-NEWS = {
-    f"AthenaQuery.{name}"
-    for name in ("InvalidInput", "InvalidRequest", "Failed", "TransientFailure", "Cancelled", "TimedOut")
+# Each ends the execution in the task that receives it, so that a redrive enters that task again
+# (docs/adr/0002-failures-can-be-redriven.md); none may be retried or caught.
+TYPED = {f"AthenaQuery.{one.__name__}" for one in AthenaQueryError.__subclasses__()} - {
+    *("AthenaQuery.RunAgain", "AthenaQuery.Throttled")
 }
 
 
@@ -92,13 +94,13 @@ def test_every_task_has_a_time_limit(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CALLBACKS)
-def test_a_callback_that_does_not_come_leads_to_a_look(name: str) -> None:
+def test_a_missing_callback_leads_to_a_poll(name: str) -> None:
     [timeout] = [each for each in CALLBACKS[name]["Catch"] if "States.Timeout" in each["ErrorEquals"]]
     assert timeout["Next"] == "Get query status"
 
 
 @pytest.mark.parametrize("name", CALLBACKS)
-def test_a_callback_task_hands_over_its_token_and_its_entry(name: str) -> None:
+def test_a_callback_task_passes_its_token_and_its_entry(name: str) -> None:
     payload = CALLBACKS[name]["Arguments"]["Payload"]
     assert payload["TaskToken"] == "{% $states.context.Task.Token %}"
     start = payload["Start"]
@@ -107,25 +109,58 @@ def test_a_callback_task_hands_over_its_token_and_its_entry(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_errors_are_retried_by_name_with_jitter_and_a_cap(name: str) -> None:
+def test_errors_are_retried_by_name_with_jitter_and_a_growing_pause(name: str) -> None:
     retried: set[str] = set()
     for retrier in TASKS[name]["Retry"]:
         assert retrier["JitterStrategy"] == "FULL"
-        assert retrier["MaxDelaySeconds"] <= 60
-        assert retrier["MaxAttempts"] <= 40
+        assert retrier["BackoffRate"] > 1
         assert not retried & set(retrier["ErrorEquals"])
         retried |= set(retrier["ErrorEquals"])
     # The blanket names would match the typed failures, and run a caller's own error again.
-    assert not retried & {"States.ALL", "States.TaskFailed", *NEWS}
-    assert {"ServiceFault", "Runtime.ExitError", "Sandbox.Timedout"} <= retried
-    assert ("States.Timeout" in retried) == (TASKS[name]["Resource"] == INVOKE)
+    assert not retried & {"States.ALL", "States.TaskFailed", *TYPED}
+    assert {"ServiceFault", "Runtime.ExitError", "Runtime.OutOfMemory", "Sandbox.Timedout"} <= retried
+
+
+def mean_seconds(retrier: Any) -> float:
+    """How long all retries take on average: full jitter halves each pause."""
+    pauses = (
+        min(retrier["IntervalSeconds"] * retrier["BackoffRate"] ** retry, retrier["MaxDelaySeconds"])
+        for retry in range(retrier["MaxAttempts"])
+    )
+    return float(sum(pauses)) / 2
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_a_start_is_retried_for_over_an_hour(name: str) -> None:
+    for retrier in CALLBACKS[name]["Retry"]:
+        assert mean_seconds(retrier) > 3_600
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_no_error_is_caught_and_forgotten(name: str) -> None:
-    for catcher in TASKS[name].get("Catch", []):
-        assert set(catcher["ErrorEquals"]) <= {"AthenaQuery.RunAgain", "States.Timeout"}
-        assert catcher["Next"] in {"Back off", "Get query status"}
+def test_every_fault_leads_back_into_waiting(name: str) -> None:
+    """No fault of AWS may end an execution whose query is healthy."""
+    caught = {error: each["Next"] for each in TASKS[name]["Catch"] for error in each["ErrorEquals"]}
+    if name == "Get query status":
+        assert caught == {"States.ALL": "Wait"}
+        return
+    retried = {error for each in TASKS[name]["Retry"] for error in each["ErrorEquals"]}
+    for fault in retried - {"AthenaQuery.Throttled"}:
+        assert caught[fault] == "Get query status"
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_a_typed_failure_ends_the_execution(name: str) -> None:
+    caught = {error for each in CALLBACKS[name]["Catch"] for error in each["ErrorEquals"]}
+    assert not caught & {"States.ALL", "States.TaskFailed", "AthenaQuery.Throttled", *TYPED}
+
+
+def test_an_input_that_cannot_be_passed_is_refused_by_the_executor() -> None:
+    [catcher] = [
+        one for one in STATES["Start query"]["Catch"] if "States.DataLimitExceeded" in one["ErrorEquals"]
+    ]
+    assert "Runtime.UnmarshalError" in catcher["ErrorEquals"]
+    assert catcher["Next"] == "Failed"
+    assert "Input" not in STATES["Failed"]["Arguments"]["Payload"]["Execution"]
 
 
 def test_only_a_query_that_succeeded_is_done() -> None:

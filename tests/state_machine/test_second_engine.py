@@ -39,7 +39,16 @@ def test_the_event_path_is_one_state() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["InvalidInput", "InvalidRequest", "Failed", "TransientFailure", "Cancelled", "TimedOut"]
+    "name",
+    [
+        "InvalidInput",
+        "InvalidRequest",
+        "Failed",
+        "TransientFailure",
+        "ScanLimitExceeded",
+        "Cancelled",
+        "TimedOut",
+    ],
 )
 def test_a_typed_failure_ends_the_execution_in_its_task(name: str) -> None:
     def executor(machine: Engine, payload: dict[str, Any]) -> None:
@@ -86,15 +95,47 @@ def test_an_executor_that_raises_is_called_again_at_once(error: str) -> None:
     assert len(machine.calls) == 2
 
 
-def test_a_bug_of_the_executor_ends_the_execution() -> None:
+@pytest.mark.parametrize("error", ["KeyError", "Lambda.ResourceNotFoundException"])
+def test_an_error_that_no_retry_names_ends_the_execution(error: str) -> None:
     def executor(_machine: Engine, _payload: dict[str, Any]) -> None:
-        raise Raised("KeyError")
+        raise Raised(error)
 
     with engine(executor=executor) as machine:
         execution = machine.run(INPUT)
     assert execution["status"] == "FAILED"
-    assert execution["error"] == "KeyError"
+    assert execution["error"] == error
     assert len(machine.calls) == 1
+
+
+def test_an_input_that_the_executor_cannot_parse_is_refused_without_it() -> None:
+    def executor(machine: Engine, payload: dict[str, Any]) -> None:
+        if payload["StateName"] == "Start query":
+            raise Raised("Runtime.UnmarshalError")
+        fail_soon(machine, payload, "AthenaQuery.InvalidInput")
+
+    with engine(executor=executor) as machine:
+        execution = machine.run(INPUT)
+        states = machine.states(execution["executionArn"])
+    assert execution["error"] == "AthenaQuery.InvalidInput"
+    assert states == ["Start query", "Failed"]
+    assert "Input" not in machine.calls[1][1]["Execution"]
+
+
+def test_a_poll_that_fails_leads_back_into_waiting() -> None:
+    """With an interval that grows, and whatever the error is."""
+
+    def executor(machine: Engine, payload: dict[str, Any]) -> None:
+        if payload["StateName"] == "Wait":
+            succeed_soon(machine, payload)
+
+    def checker(_machine: Engine, _payload: dict[str, Any]) -> Any:
+        raise Raised("KeyError")
+
+    with engine(executor=executor, checker=checker) as machine:
+        execution = machine.run(INPUT)
+        states = machine.states(execution["executionArn"])
+    assert execution["status"] == "SUCCEEDED"
+    assert states == ["Start query", "Get query status", "Wait", "Done"]
 
 
 def test_a_rerun_enters_start_query_again_as_the_next_attempt() -> None:

@@ -1,28 +1,33 @@
-"""Unit tests open no socket, and check every AWS request whole against botocore's model."""
+"""Unit tests open no socket, and check every AWS request whole against botocore's model.
+
+The task table is moto's DynamoDB, so tests assert what is in it and not how it was written.
+"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
 import pytest
 import pytest_socket
 from botocore.stub import Stubber
+from moto import mock_aws
 
 from functions.runtime import Runtime
 from functions.settings import Settings
-from functions.task_table import TaskTable
+from functions.task_table import EXPIRES_AT, KEY, TaskTable
 from tests.contract import check_callback
 
 # 2026-01-02 03:04:05 UTC
 NOW = 1_767_323_045.0
 TABLE = "tasks"
 WORK_GROUP = "queries"
+STATE_MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:queries"
 SETTINGS = Settings(
     task_table=TABLE,
     work_group=WORK_GROUP,
+    state_machine_arn=STATE_MACHINE,
     region="eu-west-1",
-    state_machine_arn="arn:aws:states:eu-west-1:123456789012:stateMachine:queries",
     default_database="sales",
     default_catalog="AwsDataCatalog",
     max_attempts=2,
@@ -41,21 +46,41 @@ def no_sockets(request: pytest.FixtureRequest) -> None:
         pytest_socket.disable_socket()
 
 
+class Clock:
+    """Virtual time: `now` moves by what a function sleeps."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 @dataclass(frozen=True, kw_only=True)
-class Aws:
-    """A runtime whose calls have to be the expected ones, in order, with exactly these parameters."""
+class Stubbed:
+    """A runtime whose calls of Athena and Step Functions must be the expected ones, in order, parameters and
+    all.
+    """
 
     runtime: Runtime
     stubs: dict[str, Stubber]
+    clock: Clock
+    sent: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def expect(
         self, operation: str, parameters: dict[str, Any], answer: dict[str, Any] | None = None
     ) -> None:
         self._stub(operation).add_response(_method(operation), answer or {}, parameters)
 
-    def expect_error(self, operation: str, parameters: dict[str, Any], code: str, message: str = "") -> None:
+    def expect_error(
+        self, operation: str, parameters: dict[str, Any], code: str, message: str = "", **fields: str
+    ) -> None:
         self._stub(operation).add_client_error(
-            _method(operation), service_error_code=code, service_message=message, expected_params=parameters
+            _method(operation),
+            service_error_code=code,
+            service_message=message,
+            expected_params=parameters,
+            modeled_fields=fields or None,
         )
 
     def expect_callback(self, operation: str, token: str, **expected: Any) -> list[dict[str, Any]]:
@@ -74,6 +99,14 @@ class Aws:
         stub.client.meta.events.register(f"provide-client-params.stepfunctions.{operation}", keep)
         return sent
 
+    def item(self, key: str) -> dict[str, Any]:
+        """The item's attributes, without its key and its expiry."""
+        found = self.runtime.table.client.get_item(TableName=TABLE, Key={KEY: {"S": key}}).get("Item", {})
+        return {name: value for name, value in found.items() if name not in {KEY, EXPIRES_AT}}
+
+    def put_item(self, key: str, attributes: dict[str, Any]) -> None:
+        self.runtime.table.client.put_item(TableName=TABLE, Item={KEY: {"S": key}, **attributes})
+
     def _stub(self, operation: str) -> Stubber:
         return next(stub for stub in self.stubs.values() if hasattr(stub.client, _method(operation)))
 
@@ -83,26 +116,31 @@ def _method(operation: str) -> str:
 
 
 @pytest.fixture
-def aws() -> Iterator[Aws]:
-    session = boto3.Session(
-        aws_access_key_id="test", aws_secret_access_key="test", region_name=SETTINGS.region
-    )
-    athena, stepfunctions = session.client("athena"), session.client("stepfunctions")
-    dynamodb = session.client("dynamodb")
-    stubs = {
-        "athena": Stubber(athena),
-        "stepfunctions": Stubber(stepfunctions),
-        "dynamodb": Stubber(dynamodb),
-    }
-    runtime = Runtime(
-        settings=SETTINGS,
-        athena=athena,
-        stepfunctions=stepfunctions,
-        table=TaskTable(dynamodb, TABLE, SETTINGS.task_ttl_seconds),
-        now=lambda: NOW,
-    )
-    for stub in stubs.values():
-        stub.activate()
-    yield Aws(runtime=runtime, stubs=stubs)
-    for stub in stubs.values():
-        stub.assert_no_pending_responses()
+def stubbed() -> Iterator[Stubbed]:
+    with mock_aws():
+        session = boto3.Session(
+            aws_access_key_id="test", aws_secret_access_key="test", region_name=SETTINGS.region
+        )
+        dynamodb = session.client("dynamodb")
+        dynamodb.create_table(
+            TableName=TABLE,
+            KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": KEY, "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        athena, stepfunctions = session.client("athena"), session.client("stepfunctions")
+        stubs = {"athena": Stubber(athena), "stepfunctions": Stubber(stepfunctions)}
+        clock = Clock()
+        runtime = Runtime(
+            settings=SETTINGS,
+            athena=athena,
+            stepfunctions=stepfunctions,
+            table=TaskTable(dynamodb, TABLE, SETTINGS.task_ttl_seconds),
+            now=lambda: clock.now,
+            sleep=clock.sleep,
+        )
+        for stub in stubs.values():
+            stub.activate()
+        yield Stubbed(runtime=runtime, stubs=stubs, clock=clock)
+        for stub in stubs.values():
+            stub.assert_no_pending_responses()

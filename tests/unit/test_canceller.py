@@ -1,68 +1,270 @@
-"""The canceller: what it stops, and when it asks to be called again."""
+"""The canceller: what it stops, how it resolves a start that nobody confirmed, and what a sweep makes up
+for.
+"""
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from functions import canceller
-from tests.unit.calls import (
-    ENTRY,
+from functions.errors import ServiceFault
+from functions.observability import metrics
+from tests.unit.conftest import NOW, STATE_MACHINE, Stubbed
+from tests.unit.samples import (
     EXECUTION,
+    OTHER_QUERY,
     QUERY,
     SQL,
-    STARTED,
-    announcement,
-    get_item,
+    announced,
+    claim_request,
+    execution_event,
     query_execution,
-    update,
+    start_request,
+    started,
+    waiting,
 )
-from tests.unit.conftest import NOW, WORK_GROUP, Aws
 
-GONE = {"detail": {"executionArn": EXECUTION, "status": "ABORTED", "redriveCount": 0}}
-MARK = update(EXECUTION, {"Gone/0": {"BOOL": True}})
-
-
-def test_what_still_runs_is_stopped(aws: Aws) -> None:
-    aws.expect("UpdateItem", MARK, {"Attributes": {f"Started/{ENTRY}": STARTED}})
-    aws.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("RUNNING"))
-    aws.expect("StopQueryExecution", {"QueryExecutionId": QUERY})
-
-    canceller.run(GONE, aws.runtime)
+GET = {"QueryExecutionId": QUERY}
+CLEANED_UP = {"Gone/0": {"BOOL": True}, "CleanedUp/0": {"BOOL": True}}
+ABORTED = execution_event("ABORTED")
 
 
-def test_what_has_ended_is_left_alone(aws: Aws) -> None:
-    aws.expect("UpdateItem", MARK, {"Attributes": {f"Started/{ENTRY}": STARTED}})
-    aws.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("FAILED"))
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Name and value of each metric that is emitted."""
+    values: dict[str, float] = {}
 
-    canceller.run(GONE, aws.runtime)
+    def add(name: str, _unit: str, value: float) -> None:
+        values[name] = value
 
-
-def test_queries_of_a_later_redrive_are_not_this_ends(aws: Aws) -> None:
-    redriven = {"M": {**STARTED["M"], "RedriveCount": {"N": "1"}}}
-    aws.expect("UpdateItem", MARK, {"Attributes": {"Started/x": redriven}})
-
-    canceller.run(GONE, aws.runtime)
+    monkeypatch.setattr(metrics, "add_metric", add)
+    return values
 
 
-def test_a_start_that_is_not_confirmed_yet_is_asked_about_again(aws: Aws) -> None:
-    aws.expect("UpdateItem", MARK, {"Attributes": {f"Announced/{ENTRY}": announcement()}})
+def expect_description(stubbed: Stubbed, **changes: Any) -> None:
+    description = {
+        "executionArn": EXECUTION,
+        "stateMachineArn": STATE_MACHINE,
+        "status": "ABORTED",
+        "startDate": datetime.fromtimestamp(NOW, UTC),
+        "input": json.dumps({"QueryString": SQL}),
+        **changes,
+    }
+    stubbed.expect("DescribeExecution", {"executionArn": EXECUTION}, description)
 
-    with pytest.raises(canceller.StartUnconfirmed):
-        canceller.run(GONE, aws.runtime)
+
+def test_what_still_runs_is_stopped(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, started())
+    stubbed.expect("GetQueryExecution", GET, query_execution("RUNNING"))
+    stubbed.expect("StopQueryExecution", GET)
+
+    canceller.run(ABORTED, stubbed.runtime)
+
+    assert stubbed.item(EXECUTION) == {**started(), **CLEANED_UP}
+    assert stubbed.item(QUERY) == {"StopRequested": {"BOOL": True}}
 
 
-def test_the_query_of_an_executor_that_died_is_found_and_stopped(aws: Aws) -> None:
-    announced: dict[str, Any] = announcement(entered=NOW - 61)
-    announced["M"]["At"] = {"N": str(NOW - 60)}
-    found = query_execution("RUNNING")["QueryExecution"]
-    found["Status"]["SubmissionDateTime"] = datetime.fromtimestamp(NOW - 59, UTC)
-    others = {**found, "QueryExecutionId": "of-somebody-else", "Query": SQL + " LIMIT 1"}
-    aws.expect("UpdateItem", MARK, {"Attributes": {f"Announced/{ENTRY}": announced}})
-    ids = [QUERY, "of-somebody-else"]
-    aws.expect("ListQueryExecutions", {"WorkGroup": WORK_GROUP, "MaxResults": 50}, {"QueryExecutionIds": ids})
-    aws.expect("BatchGetQueryExecution", {"QueryExecutionIds": ids}, {"QueryExecutions": [found, others]})
-    aws.expect("GetItem", get_item(QUERY), {})
-    aws.expect("StopQueryExecution", {"QueryExecutionId": QUERY})
+def test_what_has_ended_is_left_alone(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, started())
+    stubbed.expect("GetQueryExecution", GET, query_execution("FAILED"))
 
-    canceller.run(GONE, aws.runtime)
+    canceller.run(ABORTED, stubbed.runtime)
+
+    assert stubbed.item(QUERY) == {}
+
+
+@pytest.mark.parametrize(
+    "item", [started(redrive_count=1), {**started(), **started(entry="2", redrive_count=1)}]
+)
+def test_queries_of_a_later_redrive_and_those_it_adopted_run_on(
+    stubbed: Stubbed, item: dict[str, Any]
+) -> None:
+    stubbed.put_item(EXECUTION, item)
+
+    canceller.run(ABORTED, stubbed.runtime)
+
+
+def test_a_start_that_came_to_nothing_is_claimed(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, announced())
+    expect_description(stubbed)
+    stubbed.expect("StartQueryExecution", claim_request(), {"QueryExecutionId": OTHER_QUERY})
+
+    canceller.run(ABORTED, stubbed.runtime)
+
+    assert stubbed.item(EXECUTION) == CLEANED_UP
+
+
+def test_the_query_of_an_executor_that_died_is_found_and_stopped(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, announced())
+    expect_description(stubbed)
+    stubbed.expect_error(
+        "StartQueryExecution",
+        claim_request(),
+        "InvalidRequestException",
+        AthenaErrorCode="IDEMPOTENT_PARAMETER_MISMATCH",
+    )
+    stubbed.expect("StartQueryExecution", start_request(), GET)
+    stubbed.expect("StopQueryExecution", GET)
+
+    canceller.run(ABORTED, stubbed.runtime)
+
+    assert stubbed.item(EXECUTION) == {**started(), **CLEANED_UP}
+
+
+def test_a_claim_for_which_athena_has_no_room_is_repeated_by_the_sweep(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, announced())
+    expect_description(stubbed)
+    stubbed.expect_error("StartQueryExecution", claim_request(), "TooManyRequestsException")
+
+    with pytest.raises(ServiceFault, match="Throttled"):
+        canceller.run(ABORTED, stubbed.runtime)
+
+    assert stubbed.item(EXECUTION) == {**announced(), "Gone/0": {"BOOL": True}}
+
+
+@pytest.mark.parametrize(
+    ("error", "metric"),
+    [
+        ("AthenaQuery.Failed", None),
+        ("AthenaQuery.Throttled", "Throttled"),
+        ("ServiceFault", "UntypedFailures"),
+        ("Lambda.ResourceNotFoundException", "UntypedFailures"),
+    ],
+)
+def test_failures_that_no_other_function_counts_are_counted(
+    stubbed: Stubbed, measured: dict[str, float], error: str, metric: str | None
+) -> None:
+    expect_description(stubbed, status="FAILED", error=error)
+
+    canceller.run(execution_event("FAILED"), stubbed.runtime)
+
+    assert measured == ({metric: 1} if metric else {})
+
+
+# The sweep.
+
+SWEEP = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
+
+
+def listed(arn: str, *, age: timedelta = timedelta(minutes=1), **changes: Any) -> dict[str, Any]:
+    return {
+        "executionArn": arn,
+        "stateMachineArn": STATE_MACHINE,
+        "name": arn.rpartition(":")[2],
+        "status": "RUNNING",
+        "startDate": datetime.fromtimestamp(NOW, UTC) - age,
+        **changes,
+    }
+
+
+def expect_lists(stubbed: Stubbed, **executions: list[dict[str, Any]]) -> None:
+    """What ListExecutions answers for each status, in the order of a sweep."""
+
+    def expect(status: str, found: list[dict[str, Any]], **more: str) -> None:
+        parameters = {"stateMachineArn": STATE_MACHINE, "statusFilter": status, **more}
+        stubbed.expect("ListExecutions", parameters, {"executions": found})
+
+    for status in ("RUNNING", "FAILED", "TIMED_OUT", "ABORTED"):
+        found = executions.get(status, [])
+        expect(status, found)
+        if status != "RUNNING":
+            expect(status, [one for one in found if one.get("redriveCount")], redriveFilter="REDRIVEN")
+
+
+def test_a_sweep_cleans_up_after_an_end_that_no_event_reported(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, started())
+    expect_lists(stubbed, ABORTED=[listed(EXECUTION, status="ABORTED")])
+    stubbed.expect("GetQueryExecution", GET, query_execution("RUNNING"))
+    stubbed.expect("StopQueryExecution", GET)
+
+    canceller.run(SWEEP, stubbed.runtime)
+
+    assert stubbed.item(EXECUTION) == {**started(), **CLEANED_UP}
+
+
+def test_a_sweep_leaves_what_was_cleaned_up(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, {**started(), **CLEANED_UP})
+    expect_lists(stubbed, FAILED=[listed(EXECUTION, status="FAILED")])
+
+    canceller.run(SWEEP, stubbed.runtime)
+
+
+def test_a_sweep_cleans_up_after_each_redrive(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, CLEANED_UP)
+    redriven = listed(EXECUTION, status="FAILED", age=timedelta(days=10), redriveCount=1)
+    expect_lists(stubbed, FAILED=[redriven])
+
+    canceller.run(SWEEP, stubbed.runtime)
+
+    assert stubbed.item(EXECUTION).items() >= {"CleanedUp/1": {"BOOL": True}}.items()
+
+
+def test_a_sweep_goes_on_after_a_fault_and_reports_it(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, started())
+    expect_lists(stubbed, ABORTED=[listed(EXECUTION), listed(f"{EXECUTION}-other")])
+    stubbed.expect_error("GetQueryExecution", GET, "InternalServerException")
+
+    with pytest.raises(ServiceFault, match="GetQueryExecution: InternalServerException"):
+        canceller.run(SWEEP, stubbed.runtime)
+
+    assert "CleanedUp/0" not in stubbed.item(EXECUTION)
+    assert stubbed.item(f"{EXECUTION}-other") == CLEANED_UP
+
+
+def expect_completion(stubbed: Stubbed, state: str, *, unprocessed: bool = False) -> None:
+    query = query_execution(state)["QueryExecution"]
+    request = {"QueryExecutionIds": [QUERY]}
+    if not unprocessed:
+        stubbed.expect("BatchGetQueryExecution", request, {"QueryExecutions": [query]})
+        return
+    left = {"QueryExecutions": [], "UnprocessedQueryExecutionIds": [{"QueryExecutionId": QUERY}]}
+    stubbed.expect("BatchGetQueryExecution", request, left)
+    stubbed.expect("GetQueryExecution", GET, query_execution(state))
+
+
+@pytest.mark.parametrize("unprocessed", [False, True])
+def test_an_execution_whose_query_has_ended_is_stuck_since_then(
+    stubbed: Stubbed, measured: dict[str, float], unprocessed: bool
+) -> None:
+    stubbed.put_item(EXECUTION, started())
+    stubbed.put_item(QUERY, waiting())
+    stubbed.clock.now = NOW + 700
+    expect_lists(stubbed, RUNNING=[listed(EXECUTION)])
+    expect_completion(stubbed, "SUCCEEDED", unprocessed=unprocessed)
+
+    canceller.run(SWEEP, stubbed.runtime)
+
+    assert measured == {"OldestStuckExecution": 700}
+
+
+def test_an_execution_without_a_query_is_stuck_since_its_start(
+    stubbed: Stubbed, measured: dict[str, float]
+) -> None:
+    redriven = listed(f"{EXECUTION}-2", redriveDate=datetime.fromtimestamp(NOW - 5, UTC), redriveCount=1)
+    stubbed.put_item(f"{EXECUTION}-2", started())
+    expect_lists(stubbed, RUNNING=[listed(EXECUTION), redriven])
+
+    canceller.run(SWEEP, stubbed.runtime)
+
+    assert measured == {"OldestStuckExecution": 60}
+
+
+@pytest.mark.parametrize(
+    ("state", "item"),
+    [("RUNNING", waiting()), ("FAILED", {"State": {"S": "FAILED"}})],
+    ids=["runs", "settled"],
+)
+def test_an_execution_that_waits_for_its_query_or_goes_on_by_itself_is_not_stuck(
+    stubbed: Stubbed, measured: dict[str, float], state: str, item: dict[str, Any]
+) -> None:
+    stubbed.put_item(EXECUTION, started())
+    stubbed.put_item(QUERY, item)
+    stubbed.clock.now = NOW + 700
+    expect_lists(stubbed, RUNNING=[listed(EXECUTION)])
+    expect_completion(stubbed, state)
+
+    canceller.run(SWEEP, stubbed.runtime)
+
+    assert measured == {"OldestStuckExecution": 0}

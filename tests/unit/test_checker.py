@@ -1,4 +1,4 @@
-"""The checker: every end of a query, told once, and what it answers when the state machine looks."""
+"""The checker: every end of a query, sent once, and its answers to the state machine's polls."""
 
 import json
 from typing import Any
@@ -6,36 +6,37 @@ from typing import Any
 import pytest
 
 from functions import checker
-from tests.unit.calls import (
-    ENTERED,
-    ENTRY,
+from functions.queries import PREVIEW_BYTES, PREVIEW_COLUMNS
+from tests.unit.conftest import NOW, SETTINGS, Stubbed
+from tests.unit.samples import (
     EXECUTION,
-    FORGET,
+    OTHER_QUERY,
     QUERY,
-    STARTED,
+    START,
     TOKEN,
     athena_error,
-    get_item,
-    half,
+    number,
     query_event,
     query_execution,
-    update,
+    started,
+    terms,
+    waiting,
 )
-from tests.unit.conftest import NOW, Aws
+
+GET = {"QueryExecutionId": QUERY}
 
 
-def expect_event(aws: Aws, state: str, answer: dict[str, Any], **changes: Any) -> None:
-    noted = {**half(**changes), "State": {"S": state}}
-    aws.expect("UpdateItem", update(QUERY, {"State": {"S": state}}), {"Attributes": noted})
-    aws.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, answer)
+def expect_event(stubbed: Stubbed, answer: dict[str, Any], **changes: Any) -> None:
+    """A task waits for the query, and Athena answers so when it is asked."""
+    stubbed.put_item(QUERY, waiting(**changes))
+    stubbed.expect("GetQueryExecution", GET, answer)
 
 
-def test_success_is_sent_with_what_athena_knows(aws: Aws) -> None:
-    expect_event(aws, "SUCCEEDED", query_execution("SUCCEEDED"))
-    sent = aws.expect_callback("SendTaskSuccess", TOKEN)
-    aws.expect("UpdateItem", FORGET)
+def test_success_is_sent_with_what_athena_reports(stubbed: Stubbed) -> None:
+    expect_event(stubbed, query_execution("SUCCEEDED"))
+    sent = stubbed.expect_callback("SendTaskSuccess", TOKEN)
 
-    checker.run(query_event("SUCCEEDED"), aws.runtime)
+    checker.run(query_event("SUCCEEDED"), stubbed.runtime)
 
     assert json.loads(sent[0]["output"]) == {
         "QueryId": QUERY,
@@ -52,142 +53,262 @@ def test_success_is_sent_with_what_athena_knows(aws: Aws) -> None:
             "EngineExecutionTimeInMillis": 0,
             "TotalExecutionTimeInMillis": 2000,
             "ReusedPreviousResult": False,
+            "DpuCount": None,
         },
         "EstimatedCostUsd": 0.00013,  # 26 megabytes, rounded up
         "SettledBy": "event",
         "Attempts": 1,
     }
+    assert stubbed.item(QUERY) == {**terms(), "State": {"S": "SUCCEEDED"}}
 
 
 READ, WRITE = "SELECT 1", "INSERT INTO t SELECT 1"
+TRANSIENT = athena_error(retryable=True)
+SCAN_LIMIT = {"StateChangeReason": "Bytes scanned limit was exceeded"}
 
 
 @pytest.mark.parametrize(
-    ("state", "sql", "athena", "stored", "error"),
+    ("answer", "stored", "error"),
     [
-        ("FAILED", READ, athena_error(), {}, "AthenaQuery.Failed"),
-        ("FAILED", READ, athena_error(retryable=True), {}, "AthenaQuery.RunAgain"),
-        ("FAILED", READ, athena_error(category=1), {}, "AthenaQuery.RunAgain"),
-        ("FAILED", WRITE, athena_error(retryable=True), {}, "AthenaQuery.TransientFailure"),
-        (
-            "FAILED",
-            WRITE,
-            athena_error(retryable=True),
-            {"Idempotent": {"BOOL": True}},
-            "AthenaQuery.RunAgain",
-        ),
-        (
-            "FAILED",
-            READ,
-            athena_error(retryable=True),
-            {"Attempt": {"N": "2"}},
-            "AthenaQuery.TransientFailure",
-        ),
-        ("CANCELLED", READ, None, {}, "AthenaQuery.Cancelled"),
-        ("CANCELLED", READ, None, {"DeadlinePassed": {"BOOL": True}}, "AthenaQuery.TimedOut"),
+        (query_execution("FAILED", sql=READ, error=athena_error()), {}, "Failed"),
+        (query_execution("FAILED", sql=READ, error=TRANSIENT), {}, "RunAgain"),
+        (query_execution("FAILED", sql=WRITE, error=TRANSIENT), {}, "TransientFailure"),
+        (query_execution("FAILED", sql=WRITE, error=TRANSIENT), {"Idempotent": {"BOOL": True}}, "RunAgain"),
+        (query_execution("FAILED", sql=READ, error=TRANSIENT), {"Attempt": number(2)}, "TransientFailure"),
+        (query_execution("CANCELLED"), {}, "Cancelled"),
+        (query_execution("CANCELLED"), {"DeadlinePassed": {"BOOL": True}}, "TimedOut"),
+        (query_execution("CANCELLED"), {"StopRequested": {"BOOL": True}}, "RunAgain"),
+        (query_execution("CANCELLED", Status=SCAN_LIMIT), {}, "ScanLimitExceeded"),
     ],
 )
 def test_each_failure_has_its_name(
-    aws: Aws, state: str, sql: str, athena: Any, stored: dict[str, Any], error: str
+    stubbed: Stubbed, answer: dict[str, Any], stored: dict[str, Any], error: str
 ) -> None:
-    expect_event(aws, state, query_execution(state, sql=sql, error=athena), **stored)
-    sent = aws.expect_callback("SendTaskFailure", TOKEN, error=error)
-    aws.expect("UpdateItem", FORGET)
+    expect_event(stubbed, answer, **stored)
+    sent = stubbed.expect_callback("SendTaskFailure", TOKEN, error=f"AthenaQuery.{error}")
 
-    checker.run(query_event(state), aws.runtime)
+    checker.run(query_event(answer["QueryExecution"]["Status"]["State"]), stubbed.runtime)
 
-    if error == "AthenaQuery.RunAgain":
-        assert json.loads(sent[0]["cause"]) == {"Attempt": 2, "RedriveCount": 0}
+    cause = json.loads(sent[0]["cause"])
+    if error != "RunAgain":
+        assert (cause["QueryId"], cause["DataScannedInBytes"]) == (QUERY, 25_000_001)
     else:
-        assert json.loads(sent[0]["cause"])["QueryId"] == QUERY
-
-
-def test_an_event_for_a_query_that_nobody_registered_is_noted(aws: Aws) -> None:
-    noted = {"State": {"S": "SUCCEEDED"}}
-    aws.expect("UpdateItem", update(QUERY, noted), {"Attributes": noted})
-
-    checker.run(query_event("SUCCEEDED"), aws.runtime)
-
-
-def test_an_event_that_athena_itself_does_not_confirm_settles_nothing(aws: Aws) -> None:
-    expect_event(aws, "FAILED", query_execution("RUNNING"))
-
-    checker.run(query_event("FAILED"), aws.runtime)
-
-
-@pytest.mark.parametrize("code", ["TaskTimedOut", "TaskDoesNotExist"])
-def test_a_spent_token_is_no_error(aws: Aws, code: str) -> None:
-    expect_event(aws, "SUCCEEDED", query_execution("SUCCEEDED"))
-    aws.stubs["stepfunctions"].add_client_error("send_task_success", service_error_code=code)
-    aws.expect("UpdateItem", FORGET)
-
-    checker.run(query_event("SUCCEEDED"), aws.runtime)
-
-
-def test_a_newer_token_stays(aws: Aws) -> None:
-    expect_event(aws, "SUCCEEDED", query_execution("SUCCEEDED"))
-    aws.expect_callback("SendTaskSuccess", TOKEN)
-    aws.expect_error("UpdateItem", FORGET, "ConditionalCheckFailedException")
-
-    checker.run(query_event("SUCCEEDED"), aws.runtime)
-
-
-POLL = {"ExecutionId": EXECUTION, "Start": {"EnteredTime": ENTERED, "RedriveCount": 0, "RunAgain": {}}}
+        # A query that the canceller stopped did not use up an attempt.
+        assert cause == {"Attempt": 1 if "StopRequested" in stored else 2, "RedriveCount": 0}
 
 
 @pytest.mark.parametrize(
-    ("deadline", "seconds"), [(None, 30), (NOW + 7.5, 8), (NOW + 100, 30), (NOW - 1, 30)]
+    ("retryable", "category", "error_type", "error"),
+    [
+        (True, 2, 1001, "RunAgain"),
+        (False, 1, 100, "Failed"),
+        (False, 1, 1003, "Failed"),  # a DDL parse error, as measured on Athena
+        (False, 1, 1502, "Failed"),  # Glue validation, likewise
+        (None, 1, 0, "RunAgain"),
+        (None, 2, 0, "Failed"),
+        *((None, 1, recurring, "Failed") for recurring in (206, 210, 1003, 1006, 1401, 1500, 1501, 1502)),
+    ],
 )
-def test_it_answers_how_long_to_wait_until_the_next_look(
-    aws: Aws, deadline: float | None, seconds: int
+def test_retryable_decides_and_category_1_only_without_it(
+    stubbed: Stubbed, retryable: bool | None, category: int, error_type: int, error: str
 ) -> None:
-    stored = half(Deadline={"N": str(deadline)}) if deadline else half()
-    aws.expect("GetItem", get_item(EXECUTION), {"Item": {f"Started/{ENTRY}": STARTED}})
-    aws.expect("GetItem", get_item(QUERY), {"Item": stored})
-    aws.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("RUNNING"))
+    failure = athena_error(retryable=retryable, category=category, error_type=error_type)
+    expect_event(stubbed, query_execution("FAILED", sql=READ, error=failure))
+    stubbed.expect_callback("SendTaskFailure", TOKEN, error=f"AthenaQuery.{error}")
 
-    answer = checker.run(POLL, aws.runtime)
+    checker.run(query_event("FAILED"), stubbed.runtime)
+
+
+def test_the_scan_limit_is_reported_with_bytes_cost_and_setting(stubbed: Stubbed) -> None:
+    expect_event(stubbed, query_execution("CANCELLED", Status=SCAN_LIMIT))
+    sent = stubbed.expect_callback("SendTaskFailure", TOKEN)
+
+    checker.run(query_event("CANCELLED"), stubbed.runtime)
+
+    cause = json.loads(sent[0]["cause"])
+    assert "25,000,001 bytes" in cause["Reason"]
+    assert f"{SETTINGS.bytes_scanned_limit:,} bytes" in cause["Reason"]
+    assert cause["EstimatedCostUsd"] == pytest.approx(0.00013)
+    assert "bytesScannedLimit" in cause["Advice"]
+
+
+def test_an_event_for_a_query_that_nobody_registered_is_recorded(stubbed: Stubbed) -> None:
+    checker.run(query_event("SUCCEEDED"), stubbed.runtime)
+
+    assert stubbed.item(QUERY) == {"State": {"S": "SUCCEEDED"}}
+
+
+def test_an_event_that_comes_before_athena_reports_the_end_is_settled_within_seconds(
+    stubbed: Stubbed,
+) -> None:
+    expect_event(stubbed, query_execution("RUNNING"))
+    stubbed.expect("GetQueryExecution", GET, query_execution("RUNNING"))
+    stubbed.expect("GetQueryExecution", GET, query_execution("SUCCEEDED"))
+    stubbed.expect_callback("SendTaskSuccess", TOKEN)
+
+    checker.run(query_event("SUCCEEDED"), stubbed.runtime)
+
+    assert stubbed.clock.now - NOW < 2
+
+
+def test_an_event_that_athena_never_confirms_settles_nothing(stubbed: Stubbed) -> None:
+    stubbed.put_item(QUERY, waiting())
+    for _ in range(4):
+        stubbed.expect("GetQueryExecution", GET, query_execution("RUNNING"))
+
+    checker.run(query_event("FAILED"), stubbed.runtime)
+
+    assert stubbed.item(QUERY)["TaskToken"] == {"S": TOKEN}
+    assert stubbed.clock.now - NOW < 5
+
+
+@pytest.mark.parametrize("code", ["TaskTimedOut", "TaskDoesNotExist"])
+def test_a_spent_token_is_no_error(stubbed: Stubbed, code: str) -> None:
+    expect_event(stubbed, query_execution("SUCCEEDED"))
+    stubbed.stubs["stepfunctions"].add_client_error("send_task_success", service_error_code=code)
+
+    checker.run(query_event("SUCCEEDED"), stubbed.runtime)
+
+    assert "TaskToken" not in stubbed.item(QUERY)
+
+
+def test_a_newer_token_stays(stubbed: Stubbed) -> None:
+    expect_event(stubbed, query_execution("SUCCEEDED"))
+    stubbed.expect_callback("SendTaskSuccess", TOKEN)
+
+    def replace(**_: Any) -> None:
+        stubbed.runtime.table.store_token(QUERY, "a newer token", None, NOW)
+
+    stubbed.runtime.stepfunctions.meta.events.register("provide-client-params.stepfunctions.*", replace)
+
+    checker.run(query_event("SUCCEEDED"), stubbed.runtime)
+
+    assert stubbed.item(QUERY)["TaskToken"] == {"S": "a newer token"}
+
+
+# Polls.
+
+POLL = {"ExecutionId": EXECUTION, "Start": START}
+
+
+@pytest.mark.parametrize(
+    ("age", "deadline", "passed", "seconds"),
+    [
+        (0, None, False, 30),
+        (299, None, False, 30),
+        (3_600, None, False, 360),
+        (43_200, None, False, 4_320),
+        (0, 7.5, False, 8),
+        (0, 100, False, 30),
+        (3_600, 100, False, 100),
+        # A deadline that has just passed for this host's clock, and not yet for that of the executor.
+        (0, -0.5, False, 1),
+        (0, -1, True, 30),
+    ],
+)
+def test_it_answers_how_long_to_wait_until_the_next_poll(
+    stubbed: Stubbed, age: float, deadline: float | None, passed: bool, seconds: int
+) -> None:
+    stubbed.clock.now += age
+    changes = {} if deadline is None else {"Deadline": number(stubbed.clock.now + deadline)}
+    stubbed.put_item(EXECUTION, started())
+    stubbed.put_item(QUERY, waiting(**changes, DeadlinePassed={"BOOL": passed}))
+    stubbed.expect("GetQueryExecution", GET, query_execution("RUNNING"))
+
+    answer = checker.run(POLL, stubbed.runtime)
 
     assert answer == {"QueryId": QUERY, "State": "RUNNING", "WaitSeconds": seconds}
 
 
-def test_a_success_that_the_poll_finds_brings_its_output(aws: Aws) -> None:
-    aws.expect("GetItem", get_item(EXECUTION), {"Item": {f"Started/{ENTRY}": STARTED}})
-    aws.expect("GetItem", get_item(QUERY), {"Item": half()})
-    aws.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("SUCCEEDED"))
+def test_a_success_that_the_poll_finds_brings_its_output(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, started())
+    stubbed.put_item(QUERY, waiting())
+    stubbed.expect("GetQueryExecution", GET, query_execution("SUCCEEDED"))
 
-    answer = checker.run(POLL, aws.runtime)
+    answer = checker.run(POLL, stubbed.runtime)
 
     assert answer is not None
     assert (answer["State"], answer["Output"]["SettledBy"]) == ("SUCCEEDED", "poll")
 
 
-def test_a_query_that_is_not_registered_is_unknown(aws: Aws) -> None:
-    aws.expect("GetItem", get_item(EXECUTION), {})
+@pytest.mark.parametrize("item", [{}, started()])
+def test_a_query_that_is_not_registered_is_unknown(stubbed: Stubbed, item: dict[str, Any]) -> None:
+    stubbed.put_item(EXECUTION, item)
 
-    assert checker.run(POLL, aws.runtime) == {"QueryId": None, "State": "UNKNOWN", "WaitSeconds": 30}
+    answer = checker.run(POLL, stubbed.runtime)
+
+    assert answer is not None
+    assert (answer["State"], answer["WaitSeconds"]) == ("UNKNOWN", 30)
 
 
-def test_a_preview_keeps_null_apart_from_the_empty_string_and_cuts_wide_cells(aws: Aws) -> None:
-    expect_event(aws, "SUCCEEDED", query_execution("SUCCEEDED"), PreviewRows={"N": "2"})
-    cells: list[list[str | None]] = [["name"], ["x" * 2000], [""], [None]]
-    rows = [{"Data": [{} if cell is None else {"VarCharValue": cell} for cell in row]} for row in cells]
-    aws.expect(
+# Previews.
+
+
+def preview(stubbed: Stubbed, columns: list[str], rows: list[list[str | None]], wanted: int = 2) -> Any:
+    """The preview in the output, where GetQueryResults gives these columns and rows."""
+    expect_event(stubbed, query_execution("SUCCEEDED"), PreviewRows=number(wanted))
+    data = [{"Data": [{} if cell is None else {"VarCharValue": cell} for cell in row]} for row in rows]
+    metadata = {"ColumnInfo": [{"Name": name, "Type": "varchar"} for name in columns]}
+    stubbed.expect(
         "GetQueryResults",
         {"QueryExecutionId": QUERY, "MaxResults": 10},
-        {
-            "ResultSet": {
-                "Rows": rows,
-                "ResultSetMetadata": {"ColumnInfo": [{"Name": "name", "Type": "varchar"}]},
-            }
-        },
+        {"ResultSet": {"Rows": data, "ResultSetMetadata": metadata}},
     )
-    sent = aws.expect_callback("SendTaskSuccess", TOKEN)
-    aws.expect("UpdateItem", FORGET)
+    sent = stubbed.expect_callback("SendTaskSuccess", TOKEN)
+    checker.run(query_event("SUCCEEDED"), stubbed.runtime)
+    return json.loads(sent[0]["output"])["Preview"]
 
-    checker.run(query_event("SUCCEEDED"), aws.runtime)
 
-    preview = json.loads(sent[0]["output"])["Preview"]
-    assert preview["Rows"][1:] == [[""]]
-    assert len(preview["Rows"][0][0]) == 1024
-    assert preview["Truncated"] is True
+def test_a_preview_keeps_null_apart_from_the_empty_string_and_cuts_wide_cells(stubbed: Stubbed) -> None:
+    shown = preview(stubbed, ["name"], [["name"], ["x" * 2000], [""], [None]])
+
+    assert shown["Rows"][1:] == [[""]]
+    assert len(shown["Rows"][0][0]) == 1024
+    assert shown["Truncated"] is True
+
+
+def test_a_first_row_that_is_not_the_column_names_is_a_row(stubbed: Stubbed) -> None:
+    assert preview(stubbed, ["n"], [["1"], ["2"]])["Rows"] == [["1"], ["2"]]
+
+
+def test_a_row_of_describe_is_split_into_its_columns(stubbed: Stubbed) -> None:
+    rows: list[list[str | None]] = [["carrier             \tstring              \t"], ["# Partition"]]
+
+    shown = preview(stubbed, ["col_name", "data_type", "comment"], rows)
+
+    assert shown["Rows"] == [["carrier", "string", ""], ["# Partition", "", ""]]
+
+
+def test_a_statement_without_columns_has_an_empty_preview(stubbed: Stubbed) -> None:
+    assert preview(stubbed, [], []) == {"Columns": [], "Rows": [], "Truncated": False}
+
+
+@pytest.mark.parametrize("width", [255, 10])
+def test_an_output_keeps_within_the_limit_of_step_functions(stubbed: Stubbed, width: int) -> None:
+    """Four bytes for each character of 200 names was once more than Step Functions takes."""
+    names = [chr(0x1F600 + number) * width for number in range(PREVIEW_COLUMNS + 1)]
+    rows: list[list[str | None]] = [["\x01" * 5_000 for _ in names] for _ in range(10)]
+
+    shown = preview(stubbed, names, rows, wanted=10)
+
+    assert len(json.dumps(shown, ensure_ascii=False).encode()) < PREVIEW_BYTES + 10_000
+    assert shown["Truncated"] is True
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "InternalServerException", "SomethingNew"])
+def test_a_preview_that_cannot_be_read_fails_nothing(stubbed: Stubbed, code: str) -> None:
+    expect_event(stubbed, query_execution("SUCCEEDED"), PreviewRows=number(2))
+    stubbed.expect_error("GetQueryResults", {"QueryExecutionId": QUERY, "MaxResults": 10}, code)
+    sent = stubbed.expect_callback("SendTaskSuccess", TOKEN)
+
+    checker.run(query_event("SUCCEEDED"), stubbed.runtime)
+
+    assert json.loads(sent[0]["output"])["Preview"] is None
+
+
+def test_an_event_of_another_query_leaves_this_one_alone(stubbed: Stubbed) -> None:
+    stubbed.put_item(OTHER_QUERY, waiting())
+
+    checker.run(query_event("SUCCEEDED"), stubbed.runtime)
+
+    assert stubbed.item(OTHER_QUERY) == waiting()

@@ -1,4 +1,4 @@
-"""The contract: what input is taken, in what words it is refused, what a query costs, what a cause holds."""
+"""The contract: which input is accepted, how it is refused, what a query costs, what a cause holds."""
 
 import json
 from dataclasses import replace
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions import errors
@@ -18,7 +18,7 @@ from tests.contract import check_cause
 from tests.unit.conftest import SETTINGS
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "statemachine" / "input.schema.json").read_text())
-_text = st.text(min_size=1, max_size=40)
+_text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "Database": _text,
     "Catalog": _text,
@@ -28,13 +28,14 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "MaxAttempts": st.integers(1, 10),
     "Idempotent": st.booleans(),
     "PreviewRows": st.integers(0, 100),
+    "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID": _text,
 }
 _sql = _text.filter(lambda text: bool(text.strip()))
 inputs = st.fixed_dictionaries({"QueryString": _sql}, optional=_FIELDS)
 
 # One wrong value for each field, and what its message has to name.
 _WRONG: dict[str, Any] = {
-    "QueryString": ["", " \n", 7, None, "x" * 262_145],
+    "QueryString": ["", " \n", 7, None, "x" * 250_001],
     "NamedQueryId": ["", "not an id!", 7],
     "Database": ["", 7, "x" * 256],
     "Catalog": ["", None],
@@ -44,6 +45,7 @@ _WRONG: dict[str, Any] = {
     "MaxAttempts": [0, 11, "2"],
     "Idempotent": ["yes", 1, None],
     "PreviewRows": [-1, 101, "10"],
+    "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID": [7, None],
 }
 
 
@@ -101,7 +103,7 @@ def test_exactly_one_statement_is_asked_for_in_words(document: dict[str, Any]) -
     assert "exactly one of QueryString and NamedQueryId" in refusal.value.reason
 
 
-QUERY = Query(query_id="q", state="SUCCEEDED", reads_only=True, statement_type="DML")
+QUERY = Query(query_id="q", state="SUCCEEDED", sql="SELECT 1", statement_type="DML")
 
 
 @pytest.mark.parametrize(
@@ -116,6 +118,9 @@ QUERY = Query(query_id="q", state="SUCCEEDED", reads_only=True, statement_type="
         (replace(QUERY, statement_type="DDL"), 0.0),
         (replace(QUERY, statement_type="UTILITY"), 0.0),
         (replace(QUERY, statement_type="UTILITY", scanned_bytes=10**12), 5.0),
+        (replace(QUERY, substatement_type="EXPLAIN"), 0.0),
+        (replace(QUERY, substatement_type="EXPLAIN", scanned_bytes=10**12), 5.0),  # EXPLAIN ANALYZE
+        (replace(QUERY, dpu_count=4.0, scanned_bytes=10**12), 0.0),
     ],
 )
 def test_the_cost_follows_athenas_price_list(query: Query, usd: float) -> None:
@@ -153,6 +158,65 @@ def test_the_console_link_is_of_the_regions_partition(region: str, host: str) ->
     assert console_url(region, "q").startswith(f"https://{host}/athena/")
 
 
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+_names = st.sampled_from([*SCHEMA["properties"], "Sql", ""])
+_hostile_text = st.sampled_from(
+    [
+        "\ud800",
+        "x\udfff",
+        "\x00",
+        "\x1b[31m",
+        "\u202e",
+        "\u2028",
+        "'; DROP TABLE t; --",
+        "(" * 5_000,
+        "\u00e9" * 9_000,
+    ]
+)
+
+
+@settings(max_examples=400)
+@given(document=_json | st.dictionaries(_names, _json | _hostile_text, max_size=5))
+def test_any_document_is_read_or_refused_as_invalid_input(document: Any) -> None:
+    """Through JSON, as it reaches the function; a lone surrogate survives that."""
+    try:
+        request = read_input(json.loads(json.dumps(document)), SETTINGS)
+    except errors.InvalidInput as refusal:
+        check_cause(json.loads(refusal.cause()))
+        refusal.cause().encode()
+        return
+    assert isinstance(document, dict)
+    for text in (request.query_string, request.database, request.catalog, *request.execution_parameters):
+        assert text is None or text.encode()
+
+
+@pytest.mark.parametrize("depth", [50, 400])
+def test_deep_nesting_is_refused(depth: int) -> None:
+    document: Any = "SELECT 1"
+    for _ in range(depth):
+        document = [document]
+
+    with pytest.raises(errors.InvalidInput):
+        read_input({"QueryString": document}, SETTINGS)
+
+
 def test_a_missing_setting_is_named() -> None:
     with pytest.raises(InvalidSetting, match="TASK_TABLE is not set"):
         Settings.from_environment({})
+
+
+def test_a_setting_that_must_be_a_number_is_named() -> None:
+    environment = {**SETTINGS.to_environment(), "AWS_REGION": "eu-west-1", "POLL_SECONDS": "soon"}
+
+    with pytest.raises(InvalidSetting, match="POLL_SECONDS is 'soon'; it must be a number"):
+        Settings.from_environment(environment)
+
+
+def test_settings_survive_their_environment() -> None:
+    environment = {**SETTINGS.to_environment(), "AWS_REGION": SETTINGS.region}
+
+    assert Settings.from_environment(environment) == SETTINGS

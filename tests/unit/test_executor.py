@@ -1,4 +1,4 @@
-"""The executor: what it asks of AWS, in which order, and what the waiting task is told."""
+"""The executor: what it asks of Athena, what it stores, and what the waiting task receives."""
 
 import json
 from typing import Any
@@ -6,40 +6,53 @@ from typing import Any
 import pytest
 
 from functions import executor
-from functions.task_table import Entry
-from tests.unit.calls import (
+from functions.errors import ServiceFault
+from functions.task_table import MOST_STARTED, Entry
+from tests.unit.conftest import NOW, Stubbed
+from tests.unit.samples import (
     ENTERED,
     ENTRY,
     EXECUTION,
-    FORGET,
+    OTHER_QUERY,
     QUERY,
-    REGISTER,
     SQL,
-    STARTED,
+    START,
     TOKEN,
-    announce,
-    announcement,
-    half,
+    announced,
+    claim_request,
+    entry_id,
+    number,
     query_execution,
-    remove,
-    start,
+    start_request,
     started,
     task,
-    update,
+    terms,
+    waiting,
 )
-from tests.unit.conftest import NOW, Aws
+
+MISMATCH = "IDEMPOTENT_PARAMETER_MISMATCH"
 
 
-def test_it_announces_starts_registers_and_offers_the_token(aws: Aws) -> None:
-    aws.expect("UpdateItem", announce())
-    aws.expect("StartQueryExecution", start(), {"QueryExecutionId": QUERY})
-    aws.expect("UpdateItem", REGISTER)
-    aws.expect("UpdateItem", update(QUERY, half()), {"Attributes": half()})
+def expect_mismatch(stubbed: Stubbed, request: dict[str, Any]) -> None:
+    stubbed.expect_error(
+        "StartQueryExecution",
+        request,
+        "InvalidRequestException",
+        "Idempotent parameters do not match",
+        AthenaErrorCode=MISMATCH,
+    )
 
-    executor.run(task({"QueryString": SQL}), aws.runtime)
+
+def test_it_starts_registers_and_stores_the_token(stubbed: Stubbed) -> None:
+    stubbed.expect("StartQueryExecution", start_request(), {"QueryExecutionId": QUERY})
+
+    executor.run(task({"QueryString": SQL}), stubbed.runtime)
+
+    assert stubbed.item(EXECUTION) == started()
+    assert stubbed.item(QUERY) == waiting()
 
 
-def test_every_field_of_the_input_reaches_athena_unchanged(aws: Aws) -> None:
+def test_every_field_of_the_input_reaches_athena_unchanged(stubbed: Stubbed) -> None:
     document = {
         "QueryString": SQL,
         "Database": "other",
@@ -51,16 +64,9 @@ def test_every_field_of_the_input_reaches_athena_unchanged(aws: Aws) -> None:
         "PreviewRows": 10,
         "TimeoutSeconds": 600,
     }
-    stored = half(
-        MaxAttempts={"N": "5"},
-        Idempotent={"BOOL": True},
-        PreviewRows={"N": "10"},
-        Deadline={"N": str(NOW + 600)},
-    )
-    aws.expect("UpdateItem", announce())
-    aws.expect(
+    stubbed.expect(
         "StartQueryExecution",
-        start(
+        start_request(
             QueryExecutionContext={"Database": "other", "Catalog": "lake"},
             ExecutionParameters=["'JFK'", "2"],
             ResultReuseConfiguration={
@@ -69,138 +75,364 @@ def test_every_field_of_the_input_reaches_athena_unchanged(aws: Aws) -> None:
         ),
         {"QueryExecutionId": QUERY},
     )
-    aws.expect("UpdateItem", REGISTER)
-    aws.expect("UpdateItem", update(QUERY, stored), {"Attributes": stored})
 
-    executor.run(task(document), aws.runtime)
+    executor.run(task(document), stubbed.runtime)
+
+    stored = {"MaxAttempts": number(5), "Idempotent": {"BOOL": True}, "PreviewRows": number(10)}
+    assert stubbed.item(QUERY) == waiting(**stored, Deadline=number(NOW + 600))
 
 
-def test_a_named_query_brings_its_own_database(aws: Aws) -> None:
-    named = {"Name": "daily", "Database": "finance", "QueryString": "SELECT 1"}
-    aws.expect("GetNamedQuery", {"NamedQueryId": "abc-123"}, {"NamedQuery": named})
-    aws.expect("UpdateItem", announce("SELECT 1"))
-    aws.expect(
+def expect_named_query(stubbed: Stubbed, sql: str) -> None:
+    named = {"Name": "daily", "Database": "finance", "QueryString": sql}
+    stubbed.expect("GetNamedQuery", {"NamedQueryId": "abc-123"}, {"NamedQuery": named})
+
+
+def test_a_named_query_brings_its_own_database(stubbed: Stubbed) -> None:
+    expect_named_query(stubbed, "SELECT 1")
+    context = {"Database": "finance", "Catalog": "AwsDataCatalog"}
+    stubbed.expect(
         "StartQueryExecution",
-        start(
-            QueryString="SELECT 1",
-            QueryExecutionContext={"Database": "finance", "Catalog": "AwsDataCatalog"},
-        ),
+        start_request(QueryString="SELECT 1", QueryExecutionContext=context),
         {"QueryExecutionId": QUERY},
     )
-    aws.expect("UpdateItem", REGISTER)
-    aws.expect("UpdateItem", update(QUERY, half()), {"Attributes": half()})
 
-    executor.run(task({"NamedQueryId": "abc-123"}), aws.runtime)
+    executor.run(task({"NamedQueryId": "abc-123"}), stubbed.runtime)
+
+    assert stubbed.item(EXECUTION) == started()
 
 
-@pytest.mark.parametrize(
-    ("code", "error"),
-    [
-        ("InvalidRequestException", "AthenaQuery.InvalidRequest"),
-        ("TooManyRequestsException", "AthenaQuery.Throttled"),
-        ("ThrottlingException", "AthenaQuery.Throttled"),
-    ],
-)
-def test_what_athena_refuses_is_the_callers_news_and_is_withdrawn(aws: Aws, code: str, error: str) -> None:
-    aws.expect("UpdateItem", announce())
-    aws.expect_error("StartQueryExecution", start(), code, "line 1:8: mismatched input")
-    aws.expect("UpdateItem", remove(EXECUTION, f"Announced/{ENTRY}", announcement()))
-    sent = aws.expect_callback("SendTaskFailure", TOKEN, error=error)
+def test_a_named_query_that_was_edited_after_a_crash_starts_as_it_was_announced(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, announced(query_string="SELECT 'as announced'"))
+    stubbed.expect(
+        "StartQueryExecution", start_request(QueryString="SELECT 'as announced'"), {"QueryExecutionId": QUERY}
+    )
 
-    executor.run(task({"QueryString": SQL}), aws.runtime)
+    executor.run(task({"NamedQueryId": "abc-123"}), stubbed.runtime)
+
+    assert stubbed.item(EXECUTION) == started()
+
+
+def test_wait_does_not_resolve_the_named_query_again(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, started())
+    stubbed.put_item(QUERY, terms())
+
+    executor.run(task({"NamedQueryId": "abc-123"}, StateName="Wait"), stubbed.runtime)
+
+    assert stubbed.item(QUERY) == waiting()
+
+
+@pytest.mark.parametrize("code", ["InvalidRequestException", "AccessDeniedException"])
+def test_a_refused_statement_is_the_callers_to_correct(stubbed: Stubbed, code: str) -> None:
+    stubbed.expect_error("StartQueryExecution", start_request(), code, "line 1:8: mismatched input")
+    sent = stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.InvalidRequest")
+
+    executor.run(task({"QueryString": SQL}), stubbed.runtime)
 
     cause = json.loads(sent[0]["cause"])
     assert "line 1:8" in cause["Reason"]
+    assert "readDatabases" in cause["Advice"]
     assert (cause["QueryId"], cause["Attempts"]) == (None, 0)
+    assert stubbed.item(EXECUTION) == {}
 
 
-@pytest.mark.parametrize("document", [{}, [], "SELECT 1", {"QueryString": SQL, "Nonsense": 1}])
-def test_bad_input_is_refused_before_anything_is_asked_of_aws(aws: Aws, document: Any) -> None:
-    aws.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.InvalidInput")
+@pytest.mark.parametrize("code", ["TooManyRequestsException", "ThrottlingException"])
+def test_a_throttled_start_stays_announced(stubbed: Stubbed, code: str) -> None:
+    """The throttle may be the answer to botocore's second try, while the first one started the query."""
+    stubbed.expect_error("StartQueryExecution", start_request(), code)
+    stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.Throttled")
 
-    executor.run(task(document), aws.runtime)
+    executor.run(task({"QueryString": SQL}), stubbed.runtime)
+
+    assert set(stubbed.item(EXECUTION)) == {f"Announced/{ENTRY}", f"Statement/{ENTRY}"}
 
 
-def test_an_event_that_came_first_is_settled_by_the_executor(aws: Aws) -> None:
-    aws.expect("UpdateItem", announce())
-    aws.expect("StartQueryExecution", start(), {"QueryExecutionId": QUERY})
-    aws.expect("UpdateItem", REGISTER)
-    aws.expect("UpdateItem", update(QUERY, half()), {"Attributes": {**half(), "State": {"S": "SUCCEEDED"}}})
-    aws.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("SUCCEEDED"))
-    sent = aws.expect_callback("SendTaskSuccess", TOKEN)
-    aws.expect("UpdateItem", FORGET)
+@pytest.mark.parametrize(
+    "document", [{}, [], "SELECT 1", {"QueryString": SQL, "Nonsense": 1}, {"QueryString": "\ud800"}]
+)
+def test_bad_input_is_refused_before_anything_is_asked_of_aws(stubbed: Stubbed, document: Any) -> None:
+    stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.InvalidInput")
 
-    executor.run(task({"QueryString": SQL}), aws.runtime)
+    executor.run(task(document), stubbed.runtime)
+
+    assert stubbed.item(EXECUTION) == {}
+
+
+def test_an_input_that_could_not_be_passed_is_invalid(stubbed: Stubbed) -> None:
+    event = task(None, StateName="Failed")
+    del event["Execution"]["Input"]
+    sent = stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.InvalidInput")
+
+    executor.run(event, stubbed.runtime)
+
+    assert "256 KiB" in json.loads(sent[0]["cause"])["Reason"]
+
+
+def test_an_event_that_came_first_is_settled_by_the_executor(stubbed: Stubbed) -> None:
+    stubbed.put_item(QUERY, {"State": {"S": "SUCCEEDED"}})
+    stubbed.expect("StartQueryExecution", start_request(), {"QueryExecutionId": QUERY})
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("SUCCEEDED"))
+    sent = stubbed.expect_callback("SendTaskSuccess", TOKEN)
+
+    executor.run(task({"QueryString": SQL}), stubbed.runtime)
 
     assert json.loads(sent[0]["output"])["SettledBy"] == "executor"
+    assert "TaskToken" not in stubbed.item(QUERY)
 
 
-def test_a_lambda_retry_gets_the_query_back_without_starting_one(aws: Aws) -> None:
-    known = {f"Started/{ENTRY}": STARTED}
-    aws.expect("UpdateItem", announce(), {"Attributes": known})
-    aws.expect("UpdateItem", REGISTER, {"Attributes": known})
-    aws.expect("UpdateItem", update(QUERY, half()), {"Attributes": half()})
+def test_a_lambda_retry_gets_the_query_back_without_starting_one(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, started())
 
-    executor.run(task({"QueryString": SQL}), aws.runtime)
+    executor.run(task({"QueryString": SQL}), stubbed.runtime)
 
-
-def test_nothing_is_started_for_an_execution_that_is_gone(aws: Aws) -> None:
-    aws.expect("UpdateItem", announce(), {"Attributes": {"Gone/0": {"BOOL": True}}})
-    aws.expect("UpdateItem", remove(EXECUTION, f"Announced/{ENTRY}", announcement()))
-
-    executor.run(task({"QueryString": SQL}), aws.runtime)
+    assert stubbed.item(EXECUTION) == started()
+    assert stubbed.item(QUERY) == waiting()
 
 
-def test_a_query_is_stopped_if_its_execution_went_while_it_was_started(aws: Aws) -> None:
-    aws.expect("UpdateItem", announce())
-    aws.expect("StartQueryExecution", start(), {"QueryExecutionId": QUERY})
-    aws.expect("UpdateItem", REGISTER, {"Attributes": {"Gone/0": {"BOOL": True}}})
-    aws.expect("StopQueryExecution", {"QueryExecutionId": QUERY})
+def test_nothing_is_started_for_an_execution_that_has_ended(stubbed: Stubbed) -> None:
+    ended = {"Gone/0": {"BOOL": True}}
+    stubbed.put_item(EXECUTION, ended)
 
-    executor.run(task({"QueryString": SQL}), aws.runtime)
+    executor.run(task({"QueryString": SQL}), stubbed.runtime)
 
-
-def test_wait_stops_a_query_whose_deadline_has_passed(aws: Aws) -> None:
-    entered = "2026-01-02T03:03:05Z"
-    event = task(
-        {"QueryString": SQL, "TimeoutSeconds": 30},
-        StateName="Wait",
-        Start={"EnteredTime": entered, "RedriveCount": 0, "RunAgain": {}},
-    )
-    entry = Entry.read(EXECUTION, event["Start"]).id
-    known = {f"Started/{entry}": started(NOW - 60)}
-    stored = half(Deadline={"N": str(NOW - 30)})
-    mark = {f"Announced/{entry}": announcement(entered=NOW - 60)}
-    aws.expect("UpdateItem", update(EXECUTION, mark, answer="ALL_OLD"), {"Attributes": known})
-    registered = update(EXECUTION, known, (f"Announced/{entry}",))
-    aws.expect("UpdateItem", registered, {"Attributes": known})
-    aws.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("RUNNING"))
-    aws.expect("UpdateItem", update(QUERY, {"DeadlinePassed": {"BOOL": True}}))
-    aws.expect("StopQueryExecution", {"QueryExecutionId": QUERY})
-    late = {**stored, "DeadlinePassed": {"BOOL": True}}
-    aws.expect("UpdateItem", update(QUERY, stored), {"Attributes": late})
-    aws.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("CANCELLED"))
-    aws.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.TimedOut")
-    aws.expect("UpdateItem", FORGET)
-
-    executor.run(event, aws.runtime)
+    assert stubbed.item(EXECUTION) == ended
 
 
-def test_a_redriven_wait_asks_for_a_new_start(aws: Aws) -> None:
+def test_a_start_whose_token_the_canceller_has_claimed_ends_quietly(stubbed: Stubbed) -> None:
+    """The mark came after the announcement: only Athena's answer tells."""
+    stubbed.put_item(EXECUTION, announced())
+    client = stubbed.runtime.athena
+
+    def mark(**_: Any) -> None:
+        stubbed.runtime.table.mark_ended(EXECUTION, 0, NOW)
+
+    client.meta.events.register("provide-client-params.athena.StartQueryExecution", mark)
+    expect_mismatch(stubbed, start_request())
+
+    executor.run(task({"QueryString": SQL}), stubbed.runtime)
+
+    assert f"Started/{ENTRY}" not in stubbed.item(EXECUTION)
+
+
+def test_a_token_that_was_used_with_another_statement_is_a_fault_of_ours(stubbed: Stubbed) -> None:
+    expect_mismatch(stubbed, start_request())
+
+    with pytest.raises(ServiceFault, match=MISMATCH):
+        executor.run(task({"QueryString": SQL}), stubbed.runtime)
+
+    assert f"Announced/{ENTRY}" in stubbed.item(EXECUTION)
+
+
+def test_a_query_is_stopped_if_its_execution_ended_while_it_was_started(stubbed: Stubbed) -> None:
+    def mark(**_: Any) -> None:
+        stubbed.runtime.table.mark_ended(EXECUTION, 0, NOW)
+
+    stubbed.runtime.athena.meta.events.register("provide-client-params.athena.StartQueryExecution", mark)
+    stubbed.expect("StartQueryExecution", start_request(), {"QueryExecutionId": QUERY})
+    stubbed.expect("StopQueryExecution", {"QueryExecutionId": QUERY})
+
+    executor.run(task({"QueryString": SQL}), stubbed.runtime)
+
+    assert stubbed.item(QUERY) == {"StopRequested": {"BOOL": True}}
+
+
+def test_wait_only_stores_the_token(stubbed: Stubbed) -> None:
+    """The checker has just asked Athena; to ask again would be a second poll."""
+    stubbed.put_item(EXECUTION, started())
+    stubbed.put_item(QUERY, waiting(TaskToken={"S": "an older token"}))
+
+    executor.run(task({"QueryString": SQL}, StateName="Wait"), stubbed.runtime)
+
+    assert stubbed.item(QUERY) == waiting()
+
+
+def test_failed_sends_what_athena_reports(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, started())
+    stubbed.put_item(QUERY, terms())
+    event = task(None, StateName="Failed")
+    del event["Execution"]["Input"]
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("FAILED"))
+    stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.Failed")
+
+    executor.run(event, stubbed.runtime)
+
+
+def test_wait_starts_a_query_that_could_not_be_started_before(stubbed: Stubbed) -> None:
+    stubbed.expect("StartQueryExecution", start_request(), {"QueryExecutionId": QUERY})
+
+    executor.run(task({"QueryString": SQL}, StateName="Wait"), stubbed.runtime)
+
+    assert stubbed.item(EXECUTION) == started()
+
+
+# Deadlines.
+
+
+def late(**changes: Any) -> dict[str, Any]:
+    """A task whose deadline passed 30 seconds ago."""
+    document = {"QueryString": SQL, "TimeoutSeconds": 30}
+    return task(document, Start={**START, "EnteredTime": "2026-01-02T03:03:05Z"}, **changes)
+
+
+LATE_ENTRY = entry_id("2026-01-02T03:03:05Z")
+
+
+def test_wait_stops_a_query_whose_deadline_has_passed(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, started(entry=LATE_ENTRY, entered=NOW - 60))
+    stubbed.put_item(QUERY, terms(Deadline=number(NOW - 30)))
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("RUNNING"))
+    stubbed.expect("StopQueryExecution", {"QueryExecutionId": QUERY})
+
+    executor.run(late(StateName="Wait"), stubbed.runtime)
+
+    assert stubbed.item(QUERY) == waiting(Deadline=number(NOW - 30), DeadlinePassed={"BOOL": True})
+
+
+def test_a_query_that_ended_before_its_deadline_was_checked_is_settled_as_it_ended(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, started(entry=LATE_ENTRY, entered=NOW - 60))
+    stubbed.put_item(QUERY, terms(Deadline=number(NOW - 30)))
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("CANCELLED"))
+    stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.Cancelled")
+
+    executor.run(late(StateName="Wait"), stubbed.runtime)
+
+
+def test_nothing_is_started_after_the_deadline(stubbed: Stubbed) -> None:
+    sent = stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.TimedOut")
+
+    executor.run(late(), stubbed.runtime)
+
+    assert json.loads(sent[0]["cause"])["QueryId"] is None
+    assert stubbed.item(EXECUTION) == {}
+
+
+def test_after_the_deadline_a_start_that_was_announced_is_claimed(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, announced(entry=LATE_ENTRY))
+    stubbed.expect("StartQueryExecution", claim_request(LATE_ENTRY), {"QueryExecutionId": OTHER_QUERY})
+    stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.TimedOut")
+
+    executor.run(late(), stubbed.runtime)
+
+    assert stubbed.item(EXECUTION) == {}
+
+
+def test_after_the_deadline_the_query_of_an_executor_that_died_is_found_and_stopped(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, announced(entry=LATE_ENTRY, entered=NOW - 60))
+    expect_mismatch(stubbed, claim_request(LATE_ENTRY))
+    request = start_request(ClientRequestToken=LATE_ENTRY)
+    stubbed.expect("StartQueryExecution", request, {"QueryExecutionId": QUERY})
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("RUNNING"))
+    stubbed.expect("StopQueryExecution", {"QueryExecutionId": QUERY})
+
+    executor.run(late(), stubbed.runtime)
+
+    assert stubbed.item(EXECUTION) == started(entry=LATE_ENTRY, entered=NOW - 60)
+    assert stubbed.item(QUERY)["DeadlinePassed"] == {"BOOL": True}
+
+
+def test_the_deadline_holds_while_athena_is_too_busy_for_a_claim(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, announced(entry=LATE_ENTRY))
+    stubbed.expect_error("StartQueryExecution", claim_request(LATE_ENTRY), "TooManyRequestsException")
+    stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.TimedOut")
+
+    executor.run(late(), stubbed.runtime)
+
+    assert f"Announced/{LATE_ENTRY}" in stubbed.item(EXECUTION), "the canceller needs it"
+
+
+# Redrives.
+
+REDRIVEN = entry_id(ENTERED, 1)
+
+
+def redriven() -> dict[str, Any]:
+    return task({"QueryString": SQL}, redrive_count=1)
+
+
+@pytest.mark.parametrize("state", ["QUEUED", "RUNNING"])
+def test_a_redrive_adopts_a_query_that_still_runs(stubbed: Stubbed, state: str) -> None:
+    stubbed.put_item(EXECUTION, {**started(), "Gone/0": {"BOOL": True}})
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution(state))
+
+    executor.run(redriven(), stubbed.runtime)
+
+    assert stubbed.item(EXECUTION).items() >= started(entry=REDRIVEN, redrive_count=1).items()
+    assert stubbed.item(QUERY) == waiting(RedriveCount=number(1))
+
+
+def test_a_redrive_adopts_a_query_that_succeeded(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, {**started(), "Gone/0": {"BOOL": True}})
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("SUCCEEDED"))
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("SUCCEEDED"))
+    stubbed.expect_callback("SendTaskSuccess", TOKEN)
+
+    executor.run(redriven(), stubbed.runtime)
+
+
+@pytest.mark.parametrize("state", ["FAILED", "CANCELLED"])
+def test_a_redrive_starts_a_query_where_the_last_one_failed(stubbed: Stubbed, state: str) -> None:
+    stubbed.put_item(EXECUTION, {**started(), "Gone/0": {"BOOL": True}})
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution(state))
+    request = start_request(ClientRequestToken=REDRIVEN)
+    stubbed.expect("StartQueryExecution", request, {"QueryExecutionId": OTHER_QUERY})
+
+    executor.run(redriven(), stubbed.runtime)
+
+    again = started(OTHER_QUERY, entry=REDRIVEN, redrive_count=1)
+    assert stubbed.item(EXECUTION) == {**started(), **again, "Gone/0": {"BOOL": True}}
+
+
+def test_a_redrive_adopts_the_query_of_an_executor_that_died(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, {**announced(), "Gone/0": {"BOOL": True}})
+    expect_mismatch(stubbed, claim_request())
+    stubbed.expect("StartQueryExecution", start_request(), {"QueryExecutionId": QUERY})
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("RUNNING"))
+
+    executor.run(redriven(), stubbed.runtime)
+
+    both = {**started(), **started(entry=REDRIVEN, redrive_count=1), "Gone/0": {"BOOL": True}}
+    assert stubbed.item(EXECUTION) == both
+
+
+def test_a_redriven_wait_asks_for_a_new_start(stubbed: Stubbed) -> None:
     event = task({"QueryString": SQL}, StateName="Wait")
     event["Execution"]["RedriveCount"] = 1
-    sent = aws.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.RunAgain")
+    sent = stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.RunAgain")
 
-    executor.run(event, aws.runtime)
+    executor.run(event, stubbed.runtime)
 
     assert json.loads(sent[0]["cause"]) == {"Attempt": 1, "RedriveCount": 1}
 
 
 def test_attempts_are_counted_anew_after_a_redrive() -> None:
-    start_of_second = {
-        "EnteredTime": ENTERED,
-        "RedriveCount": 1,
-        "RunAgain": {"Attempt": 2, "RedriveCount": 0},
-    }
+    again = {**START, "RedriveCount": 1, "RunAgain": {"Attempt": 2, "RedriveCount": 0}}
 
-    assert Entry.read(EXECUTION, start_of_second).attempt == 1
+    assert Entry.read(EXECUTION, again).attempt == 1
+
+
+@pytest.mark.parametrize("redrive_time", ["2026-01-03T00:00:00Z", "2026-01-03T00:00:00.000000000Z"])
+def test_an_entry_begins_with_its_redrive_where_that_is_later(redrive_time: str) -> None:
+    entry = Entry.read(EXECUTION, {**START, "RedriveTime": redrive_time})
+
+    assert entry.entered == Entry.read(EXECUTION, {**START, "EnteredTime": "2026-01-03T00:00:00Z"}).entered
+
+
+def test_an_executions_item_stays_within_its_bound(stubbed: Stubbed) -> None:
+    many: dict[str, Any] = {}
+    for count in range(MOST_STARTED):
+        many |= started(f"query-{count}", entry=f"entry-{count}", redrive_count=count, entered=NOW + count)
+    marks = {f"Gone/{count}": {"BOOL": True} for count in range(MOST_STARTED)}
+    stubbed.put_item(EXECUTION, {**many, **marks})
+    event = task({"QueryString": SQL}, redrive_count=MOST_STARTED)
+    token = entry_id(ENTERED, MOST_STARTED)
+    newest = {"QueryExecutionId": f"query-{MOST_STARTED - 1}"}
+    stubbed.expect("GetQueryExecution", newest, query_execution("FAILED"))
+    stubbed.expect(
+        "StartQueryExecution", start_request(ClientRequestToken=token), {"QueryExecutionId": QUERY}
+    )
+
+    executor.run(event, stubbed.runtime)
+
+    item = stubbed.item(EXECUTION)
+    assert sum(name.startswith("Started/") for name in item) == MOST_STARTED
+    assert {"Started/entry-0", "Gone/0"} & set(item) == set()
+    assert {f"Started/{token}", f"Gone/{MOST_STARTED - 1}"} <= set(item)

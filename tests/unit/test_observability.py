@@ -1,31 +1,32 @@
-"""Nothing that a caller trusted us with reaches a log, a metric or an exception."""
+"""Nothing that a caller trusted us with reaches a log, a metric or an exception; faults have one of two
+names.
+"""
 
 import io
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError, ParamValidationError
 
-from functions import checker, executor
-from functions.errors import ServiceFault
+from functions import checker, executor, runtime
+from functions.errors import InternalFault, ServiceFault
 from functions.observability import lambda_handler, logger, metrics
-from tests.unit.calls import (
-    FORGET,
+from tests.unit.conftest import SETTINGS, Stubbed
+from tests.unit.samples import (
     QUERY,
-    REGISTER,
     SQL,
     TOKEN,
-    announce,
     athena_error,
-    half,
     query_event,
     query_execution,
-    start,
+    start_request,
     task,
-    update,
 )
-from tests.unit.conftest import Aws
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Context:
@@ -33,6 +34,9 @@ class Context:
     memory_limit_in_mb = 256
     invoked_function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:executor"
     aws_request_id = "request"
+
+    def __init__(self, remaining_seconds: float = 30) -> None:
+        self.get_remaining_time_in_millis: Callable[[], float] = lambda: remaining_seconds * 1000
 
 
 @pytest.fixture
@@ -64,7 +68,7 @@ def test_a_fault_of_aws_leaves_without_what_was_sent(error: Exception, log: io.S
     assert fault.value.__cause__ is None
     assert fault.value.__context__ is None
     assert TOKEN not in log.getvalue()
-    assert "AWS call failed" in log.getvalue()
+    assert "function failed" in log.getvalue()
 
 
 def test_metrics_are_written_even_if_the_handler_raises(capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,45 +77,75 @@ def test_metrics_are_written_even_if_the_handler_raises(capsys: pytest.CaptureFi
         metrics.add_metric("OrphansStopped", "Count", 1)
         raise ValueError("a bug")
 
-    with pytest.raises(ValueError, match="a bug"):
+    with pytest.raises(InternalFault):
         handler({}, Context())
 
     written = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert written["OrphansStopped"] == [1.0]
 
 
+def test_a_defect_of_ours_leaves_with_its_class_and_its_place_only(log: io.StringIO) -> None:
+    @lambda_handler
+    def handler(_event: dict[str, Any]) -> None:
+        raise KeyError(SQL)
+
+    with pytest.raises(InternalFault, match=r"^KeyError at test_observability\.py:\d+$") as fault:
+        handler({}, Context())
+
+    assert fault.value.__context__ is None
+    assert "KeyError" in log.getvalue()
+    assert "someone@example.com" not in log.getvalue()
+
+
+@pytest.mark.parametrize("remaining", [0.0, runtime.CALL_SECONDS - 0.1])
+def test_a_function_gives_up_before_a_call_that_could_outlast_it(
+    monkeypatch: pytest.MonkeyPatch, remaining: float
+) -> None:
+    """With its metrics flushed and a named fault; no connection is opened: sockets are off."""
+    for name, value in {**SETTINGS.to_environment(), "AWS_ACCESS_KEY_ID": "a"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_REGION", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "eu-west-1")
+    runtime.get_runtime.cache_clear()
+    made = runtime.get_runtime()
+    runtime.get_runtime.cache_clear()
+
+    @lambda_handler
+    def handler(_event: dict[str, Any]) -> None:
+        made.athena.get_query_execution(QueryExecutionId=QUERY)
+
+    with pytest.raises(ServiceFault, match="OutOfTime"):
+        handler({}, Context(remaining))
+
+
+def test_two_tries_of_a_call_fit_into_its_budget() -> None:
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-west-1")
+    config: Any = session.client("athena", config=runtime.CONFIG).meta.config
+
+    tries = config.retries["total_max_attempts"]
+    assert tries * (config.connect_timeout + config.read_timeout) < runtime.CALL_SECONDS
+
+
 def test_neither_sql_nor_parameters_nor_tokens_nor_reasons_are_logged(
-    aws: Aws, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+    stubbed: Stubbed, log: io.StringIO, capsys: pytest.CaptureFixture[str]
 ) -> None:
     planted = ["someone@example.com", TOKEN, "'planted-parameter'"]
     document = {"QueryString": SQL, "ExecutionParameters": ["'planted-parameter'"]}
-    aws.expect("UpdateItem", announce())
-    aws.expect(
-        "StartQueryExecution", start(ExecutionParameters=["'planted-parameter'"]), {"QueryExecutionId": QUERY}
-    )
-    aws.expect("UpdateItem", REGISTER)
-    aws.expect("UpdateItem", update(QUERY, half()), {"Attributes": half()})
-    aws.expect(
-        "UpdateItem",
-        update(QUERY, {"State": {"S": "FAILED"}}),
-        {"Attributes": {**half(), "State": {"S": "FAILED"}}},
-    )
+    request = start_request(ExecutionParameters=["'planted-parameter'"])
+    stubbed.expect("StartQueryExecution", request, {"QueryExecutionId": QUERY})
     failed = query_execution("FAILED", error=athena_error())
-    aws.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, failed)
-    sent = aws.expect_callback("SendTaskFailure", TOKEN)
-    aws.expect("UpdateItem", FORGET)
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, failed)
+    sent = stubbed.expect_callback("SendTaskFailure", TOKEN)
+    execute = lambda_handler(lambda event: executor.run(event, stubbed.runtime))
+    check = lambda_handler(lambda event: checker.run(event, stubbed.runtime))
 
-    lambda_handler(lambda event: executor.run(event, aws.runtime))(task(document), Context())
-    lambda_handler(lambda event: checker.run(event, aws.runtime))(query_event("FAILED"), Context())
-    lambda_handler(lambda event: executor.run(event, aws.runtime))(_bad_input(aws), Context())
+    execute(task(document), Context())
+    check(query_event("FAILED"), Context())
+    stubbed.expect_callback("SendTaskFailure", TOKEN)
+    execute(task({"QueryString": SQL, "someone@example.com": "'planted-parameter'"}), Context())
 
     written = log.getvalue() + "".join(capsys.readouterr())
     assert "settled" in written
     assert '"Failed"' in written
     assert "someone@example.com" in sent[0]["cause"]
     assert [one for one in planted if one in written] == []
-
-
-def _bad_input(aws: Aws) -> dict[str, Any]:
-    aws.expect_callback("SendTaskFailure", TOKEN)
-    return task({"QueryString": SQL, "someone@example.com": "'planted-parameter'"})
