@@ -84,7 +84,7 @@ class QueryEngine(Construct):
             actions=[
                 *("athena:StartQueryExecution", "athena:StopQueryExecution"),
                 *("athena:GetQueryExecution", "athena:BatchGetQueryExecution"),
-                *("athena:GetNamedQuery", "athena:ListQueryExecutions"),
+                "athena:GetNamedQuery",
             ],
             resources=[self._work_group_arn],
         )

@@ -147,7 +147,7 @@ class Workflow(Construct):
         table_actions = {
             self.executor: ["dynamodb:UpdateItem", "dynamodb:GetItem"],
             self.checker: ["dynamodb:UpdateItem", "dynamodb:GetItem"],
-            self.canceller: ["dynamodb:UpdateItem", "dynamodb:GetItem", "dynamodb:BatchGetItem"],
+            self.canceller: ["dynamodb:UpdateItem", "dynamodb:BatchGetItem"],
         }
         for function, actions in table_actions.items():
             grant(function.role, "AccessTaskTable", actions=actions, resources=[self.task_table.table_arn])

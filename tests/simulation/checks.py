@@ -15,7 +15,6 @@ from typing import Any
 
 import fastjsonschema
 
-from functions.canceller import StartUnconfirmed
 from functions.contract import read_input
 from functions.errors import AthenaQueryError
 from tests.simulation.athena import STOPPING_SECONDS, Query
@@ -230,7 +229,7 @@ def no_unexplained_failure(history: History) -> Iterator[str]:
         if outcome is None:
             yield f"{invocation.name} never ended"
             continue
-        if outcome.error is None or isinstance(invocation.exception, StartUnconfirmed):
+        if outcome.error is None:
             continue
         if not invocation.injected or outcome.error not in _FAULTS:
             yield f"{invocation.name} failed: {outcome.error} {outcome.cause}"

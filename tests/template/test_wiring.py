@@ -8,11 +8,7 @@ from typing import Any
 
 import pytest
 
-<<<<<<< HEAD
-from functions import canceller
 from functions.events import EXECUTION_STATUS_CHANGE, QUERY_STATE_CHANGE
-=======
->>>>>>> c8e4d13 (Core: unit tests on moto's table and on Athena's requests; permissions; contract document)
 from functions.settings import Settings as FunctionSettings
 from infra.document import render_document
 from tests.template.conftest import ROOT, Synthesize
