@@ -1,4 +1,4 @@
 """Stands in for AWS locally: MiniStack plus what it lacks. One module per AWS service.
 
-Imports nothing else of the project.
+Imports nothing else from the project.
 """

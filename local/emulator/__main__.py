@@ -1,4 +1,4 @@
-"""Stands in for AWS: MiniStack with what it lacks here, and faults on demand.
+"""Emulates AWS: MiniStack plus what it lacks, with faults on demand.
 
 `python -m local.emulator --port N --home DIR` serves on 127.0.0.1 until it is terminated.
 """
@@ -30,7 +30,7 @@ def main() -> None:
         "--async-retry-seconds",
         type=float,
         default=1,
-        help="before the second attempt of an asynchronous invocation; before the third, twice as many "
+        help="seconds before the first retry of an asynchronous invocation, doubled for the second "
         "(default: 1; on AWS 60)",
     )
     arguments = parser.parse_args()

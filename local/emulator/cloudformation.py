@@ -1,4 +1,4 @@
-"""CloudFormation types that MiniStack does not know. It would refuse the template; here they are recorded."""
+"""CloudFormation types that MiniStack does not know and would reject. They are recorded only."""
 
 from typing import Any
 
@@ -22,4 +22,4 @@ def _record(logical_id: str, _properties: dict[str, Any], stack_name: str) -> tu
 
 
 def _forget(_physical_id: str, _properties: dict[str, Any]) -> None:
-    """Nothing was made."""
+    """There is nothing to delete."""

@@ -1,4 +1,4 @@
-"""CloudWatch as on AWS, where MiniStack's differs: embedded metrics, queue metrics, alarms.
+"""Where CloudWatch differs from MiniStack's: embedded metrics, queue metrics, alarms.
 
 The functions write metrics as JSON lines into their logs ("embedded metric format"); CloudWatch reads them.
 """
@@ -18,13 +18,13 @@ _EVERY_SECONDS = 0.5
 
 def install() -> None:
     lambda_svc._emit_lambda_logs = _emit_logs
-    # MiniStack's reads the points of every dimension, and leaves an alarm without new points as it is.
+    # MiniStack's own evaluation ignores dimensions, and does not change an alarm without new data points.
     ministack._evaluate_alarm = _evaluate
     threading.Thread(target=_watch, daemon=True, name="alarms").start()
 
 
 def age_metrics(seconds: float) -> None:
-    """Make every point that much older, as if so much time had passed without a new one."""
+    """Age every data point by so many seconds, as if no new one had arrived since."""
     for points in list(ministack._metrics.values()):
         for point in points:
             point["Timestamp"] -= seconds
@@ -70,7 +70,7 @@ def _watch() -> None:
 
 
 def _evaluate(alarm: dict[str, Any]) -> None:
-    """Set the state of an alarm on one metric by the points of its last period."""
+    """Set the state of an alarm on one metric from the data points of its last period."""
     if not alarm.get("MetricName"):
         return
     dimensions = {one["Name"]: one["Value"] for one in alarm.get("Dimensions", [])}
@@ -81,9 +81,9 @@ def _evaluate(alarm: dict[str, Any]) -> None:
     if points:
         value = ministack._stat_value(ministack._calc_stats(points), statistic, points)
         state = "ALARM" if value >= alarm["Threshold"] else "OK"
-        reason = f"{statistic} is {value}, the threshold {alarm['Threshold']}"
+        reason = f"{statistic} is {value}, the threshold is {alarm['Threshold']}"
     elif alarm.get("TreatMissingData") == "notBreaching":
-        state, reason = "OK", "no data, which is no breach"
+        state, reason = "OK", "no data, treated as not breaching"
     else:
         return
     previous = alarm["StateValue"]

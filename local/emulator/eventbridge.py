@@ -1,4 +1,4 @@
-"""EventBridge as on AWS, where MiniStack differs, and how Athena's state changes reach it."""
+"""Where EventBridge differs from MiniStack's, and how Athena's state changes reach it."""
 
 import contextvars
 import json
@@ -101,8 +101,8 @@ def _dispatch_to_lambda(arn: str, payload: str) -> None:
 class Delivery:
     """Delivers the state changes of queries to EventBridge in one of these modes.
 
-    `normal`: at once. `off`: never. `twice`: each one twice. `early`: the query ends and its event is handled
-    before StartQueryExecution answers. `held`: when the mode changes.
+    `normal`: immediately. `off`: never. `twice`: each one twice. `early`: the query ends, and its event is
+    handled, before StartQueryExecution responds. `held`: when the mode changes.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class Delivery:
         self._handled: defaultdict[str, threading.Event] = defaultdict(threading.Event)
 
     def early(self) -> bool:
-        """Whether the query that is being started now shall end before StartQueryExecution answers."""
+        """Whether the query that is being started has to end before StartQueryExecution responds."""
         return self.mode == "early" or (self.mode == "normal" and faults.happens("early"))
 
     def set_mode(self, mode: str) -> None:
@@ -140,7 +140,7 @@ class Delivery:
             put(detail)
             return
         if faults.happens("drop"):
-            # No function will handle it, so nothing has to wait for that.
+            # No function will handle it, so there is nothing to wait for.
             self._handled[detail["queryExecutionId"]].set()
             return
         for _ in range(2 if faults.happens("duplicate") else 1):
@@ -158,7 +158,7 @@ class Delivery:
         self.pending -= 1
 
     def wait_until_handled(self, query_id: str) -> None:
-        """Block until a function has handled the event of the query's end."""
+        """Block until a function has handled the completion event of the query."""
         self._handled[query_id].wait(_HANDLED_WITHIN_SECONDS)
 
     def record_handled(self, event: Any) -> None:
@@ -172,7 +172,7 @@ delivery = Delivery()
 
 
 def put(detail: dict[str, Any]) -> None:
-    """Put a state change of Athena's on the default bus. PutEvents refuses the source, as on AWS."""
+    """Put an Athena state change on the default bus. PutEvents rejects this source, as on AWS."""
     entry = {
         "Source": "aws.athena",
         "DetailType": "Athena Query State Change",

@@ -1,6 +1,6 @@
-"""Faults on demand: Athena's events lost, repeated, late or early; crashes of functions; outages of AWS APIs.
+"""Faults on demand: lost, duplicate, late or early Athena events; crashes of functions; outages of AWS APIs.
 
-Random faults are given to `python -m local up`, as in
+Random faults are an option of `python -m local up`:
 `--chaos "drop=0.3,duplicate=0.2,delay=0-2s,early=0.2,crash=0.1,seed=7"`.
 """
 
@@ -22,7 +22,7 @@ NO_CAPACITY = "TooManyRequestsException"
 RATE_LIMIT = "ThrottlingException"
 TRANSIENT = "TRANSIENT"
 _ATHENA_ERRORS = (NO_CAPACITY, RATE_LIMIT, TRANSIENT)
-# A random crash comes at one of a function's first AWS calls.
+# A random crash happens at one of a function's first AWS calls.
 _LAST_CALL = 6
 
 
@@ -95,7 +95,7 @@ class Faults:
             return True
 
     def delay(self) -> float:
-        """By how many seconds an event is late."""
+        """The delay of an event, in seconds."""
         with self._lock:
             return self._random.uniform(*self.spec.delay)
 
@@ -103,7 +103,7 @@ class Faults:
         self.crashes.setdefault(function, deque()).append(Crash(call=call, when=when))
 
     def next_crash(self, function: str, *, last_attempt: bool) -> Crash | None:
-        """Whether and where the invocation that begins now crashes."""
+        """Whether and where the invocation that starts now crashes."""
         with self._lock:
             if self.crashes.get(function):
                 return self.crashes[function].popleft()
@@ -126,7 +126,7 @@ class Faults:
             return self.athena_errors.popleft() if found else None
 
     def set_outages(self, outages: dict[str, str]) -> None:
-        """Let operations fail from now on: the error code by a pattern such as `dynamodb:*`."""
+        """Make operations fail from now on: the error code by a pattern such as `dynamodb:*`."""
         self.outages = outages
 
     def outage(self, operation: str) -> str | None:

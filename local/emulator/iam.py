@@ -1,4 +1,4 @@
-"""IAM is enforced, and this names the resource of calls whose resource MiniStack does not know."""
+"""IAM is enforced. This module resolves the resource of calls for which MiniStack does not."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ _ministack_pin_origin = app.pin_request_origin
 
 def install() -> None:
     iam_actions.extract_resource_arn = _resource
-    # Policies that refuse requests without TLS are in force; what never leaves the machine passes them.
+    # Policies that deny requests without TLS are in effect; loopback traffic counts as TLS.
     app.pin_request_origin = lambda source_ip, _: _ministack_pin_origin(source_ip, True)  # noqa: FBT003
 
 
@@ -29,7 +29,7 @@ def _resource(
     region: str,
     account_id: str,
 ) -> Any:
-    """A query's calls are about its workgroup, a task token's about its state machine."""
+    """The resource of a query is its workgroup, that of a task token its state machine."""
     if service == "athena" and (group := _work_group(json.loads(body or b"{}"))):
         return f"arn:aws:athena:{region}:{account_id}:workgroup/{group}"
     if service == "states" and (

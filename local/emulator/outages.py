@@ -10,14 +10,14 @@ _SERVICE = re.compile(r"Credential=[^/]+/\d+/[\w-]+/([\w-]+)/aws4_request")
 
 @dataclass(frozen=True)
 class Failure:
-    """The answer to a request in an outage."""
+    """The response to a request during an outage."""
 
     status: int
     code: str
 
 
 def failure(method: str, headers: dict[str, str]) -> Failure | None:
-    """How a request fails, if there is an outage of its operation.
+    """The failure of a request whose operation has an outage.
 
     An operation is SERVICE:NAME, with the service's name in signatures and IAM policies, such as
     states:SendTaskSuccess; where the request does not name an operation (S3), NAME is the HTTP method.

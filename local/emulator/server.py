@@ -26,7 +26,7 @@ from local.emulator import (
 from local.emulator.athena import api as athena
 from local.emulator.faults import FaultSpec, faults
 
-# What tests can ask for, by path; the parameters are the members of a JSON document.
+# What tests can request, by path. The parameters are the members of a JSON document.
 _CONTROL: dict[str, Callable[..., None]] = {
     "/_local/athena-events": eventbridge.delivery.set_mode,
     "/_local/athena-errors": faults.inject_athena_error,
@@ -102,7 +102,7 @@ async def _control(send: Any, function: Callable[..., None], parameters: dict[st
 
 
 async def _discard(_message: Any) -> None:
-    """The function that sent the request has crashed by the time of the answer."""
+    """The function that sent the request has crashed before the response."""
 
 
 async def _answer(send: Any, status: int, document: dict[str, Any]) -> None:

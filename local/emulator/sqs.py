@@ -6,7 +6,7 @@ from local.emulator.faults import faults
 
 
 def send(queue_arn: str, body: str) -> bool:
-    """Send a message; return whether there is such a queue and it could be reached."""
+    """Send a message; return False if the queue does not exist or cannot be reached."""
     queue = ministack._queue_by_arn(queue_arn)
     if queue is None or faults.outage("sqs:SendMessage"):
         return False

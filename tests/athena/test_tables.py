@@ -308,10 +308,10 @@ def test_a_table_that_cannot_be_read_here_is_refused(athena: Athena, ddl: str, r
     ending = f" TBLPROPERTIES {properties}" if properties else ""
     athena.run(f"CREATE EXTERNAL TABLE {table} {columns} LOCATION 's3://lake/unread/'{ending}")
 
-    said = athena.reason(f"SELECT * FROM {table}")
+    reason_given = athena.reason(f"SELECT * FROM {table}")
 
-    assert said.startswith("NOT_SUPPORTED: ")
-    assert reason in said
+    assert reason_given.startswith("NOT_SUPPORTED: ")
+    assert reason in reason_given
 
 
 def test_a_file_of_another_type_than_its_column_fails_the_query(athena: Athena) -> None:

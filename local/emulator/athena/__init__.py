@@ -1,1 +1,1 @@
-"""Athena: `api` answers requests, `dialect` reads SQL, `engine` runs it on DuckDB."""
+"""Athena: `api` serves requests, `statements` parses SQL, `engine` runs it on DuckDB."""

@@ -1,4 +1,4 @@
-"""Athena's query API as on AWS, in place of MiniStack's."""
+"""Athena's query API as on AWS. It replaces MiniStack's."""
 
 import asyncio
 import json
@@ -13,16 +13,16 @@ from local.emulator.athena import lifecycle, results, submission
 from local.emulator.athena.errors import Refused
 from local.emulator.faults import NO_CAPACITY, RATE_LIMIT, faults
 
-# The SQL parser recurses, and Athena takes statements that nest several hundred levels deep.
+# The SQL parser recurses, and Athena accepts statements that nest several hundred levels deep.
 _RECURSION_LIMIT = 20_000
 
 _ministack_handle_request = athena.handle_request
-# Account, region and ClientRequestToken, with what the request was and the query that it started.
+# By account, Region and ClientRequestToken: the request, and the query that it started.
 _started: dict[tuple[str, str, str], tuple[str, str]] = {}
 
 
 def install() -> None:
-    """Put this module's API in the place of MiniStack's."""
+    """Replace MiniStack's API with this module's."""
     sys.setrecursionlimit(_RECURSION_LIMIT)
     athena.handle_request = _handle_request
 
@@ -63,7 +63,7 @@ async def _start(data: dict[str, Any]) -> Any:
     _started[key] = (parameters, job.query_id)
     ended = lifecycle.begin(execution, job)
     if eventbridge.delivery.early():
-        # The answer is late, so the event is early.
+        # The response is late, so the event is early.
         await asyncio.wrap_future(ended)
         await asyncio.to_thread(eventbridge.delivery.wait_until_handled, job.query_id)
     return json_response({"QueryExecutionId": job.query_id})

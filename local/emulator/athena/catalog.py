@@ -42,7 +42,7 @@ class Table:
 
     @property
     def columns(self) -> list[Column]:
-        """The columns that the files hold."""
+        """The columns of the files."""
         return [_column(one) for one in self._storage.get("Columns") or []]
 
     @property
@@ -77,7 +77,7 @@ class Table:
 
     @property
     def partitions(self) -> list[Partition]:
-        """The partitions that Glue knows; Athena reads no others."""
+        """The partitions in Glue. Athena reads no others."""
         known = glue._partitions.get(f"{self.database}/{self.name}") or []
         return [
             Partition(tuple(map(str, one["Values"])), str(one["StorageDescriptor"]["Location"]))
@@ -111,7 +111,7 @@ def table(database: str, name: str) -> Table | None:
 
 
 def existing(database: str, name: str) -> Table:
-    """A table that a statement of Hive's needs."""
+    """The table that a Hive statement needs."""
     found = table(database, name)
     if found is None:
         reason = f"FAILED: SemanticException [Error 10001]: Table not found {database}.{name}"
@@ -145,7 +145,7 @@ def delete_database(name: str) -> None:
 
 
 def add_partition(to: Table, values: tuple[str, ...], location: str) -> bool:
-    """Return False if Glue knows it already."""
+    """Return False if it is in Glue already."""
     if any(one.values == values for one in to.partitions):
         return False
     storage = {**to.glue["StorageDescriptor"], "Location": location}
@@ -162,7 +162,7 @@ def add_partition(to: Table, values: tuple[str, ...], location: str) -> bool:
 
 
 def drop_partition(of: Table, values: tuple[str, ...]) -> bool:
-    """Return False if Glue knows none."""
+    """Return False if there is none in Glue."""
     if not any(one.values == values for one in of.partitions):
         return False
     request = {"DatabaseName": of.database, "TableName": of.name, "PartitionValues": list(values)}
@@ -194,8 +194,8 @@ def view_input(name: str, sql: str, database: str, columns: list[Column]) -> dic
 
 
 def _checked(answer: Any) -> None:
-    """Raise Failure for what Glue refuses."""
+    """Raise Failure for a request that Glue rejects."""
     status, _, body = answer
     if status >= 300:  # noqa: PLR2004 - HTTP
-        said = json.loads(body)
-        raise glue_refused(str(said.get("message") or said.get("Message") or said))
+        problem = json.loads(body)
+        raise glue_refused(str(problem.get("message") or problem.get("Message") or problem))

@@ -10,7 +10,7 @@ from local.emulator.athena.errors import Failure, hive_failure, not_supported
 from local.emulator.athena.job import Job, Result
 
 _DDL_TASK = "Execution Error, return code 1 from org.apache.hadoop.hive.ql.exec.DDLTask."
-# Hive's refusals by what they are about.
+# Hive's error messages.
 _EXISTS, _NO_SUCH_ENTITY, _UNSUPPORTED = 1006, 1301, 1200
 
 
@@ -130,7 +130,7 @@ def set_properties(job: Job) -> Result:
 
 
 def rename(job: Job) -> Result:
-    """Glue cannot rename a Hive table, so neither can Athena."""
+    """Glue cannot rename a Hive table, and so Athena cannot."""
     job.existing()
     raise Failure("Query type not supported by DDL engine.", _EXISTS)
 
@@ -166,7 +166,7 @@ def _partition_values(table: Table, given: dict[str, str]) -> tuple[str, ...]:
 
 
 def repair(job: Job) -> Result:
-    """MSCK REPAIR TABLE: add the partitions that the objects' keys spell as key=value."""
+    """MSCK REPAIR TABLE: add the partitions that occur as key=value in the keys of the objects."""
     table = job.existing()
     if not table.keys:
         return Result()

@@ -5,7 +5,7 @@ from sqlglot.errors import ErrorLevel
 
 
 def tables(tree: exp.Expr) -> list[exp.Table]:
-    """The tables of the catalog that the statement names: common table expressions are none."""
+    """The catalog tables in the statement, without its common table expressions."""
     own = {cte.alias_or_name.lower() for cte in tree.find_all(exp.CTE)}
     return [
         table

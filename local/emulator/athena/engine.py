@@ -1,4 +1,4 @@
-"""Runs statements: each kind has its function.
+"""Runs statements. Each kind has a function.
 
 Everything here runs in a worker thread, in the context (account and region) of the request that started it.
 """

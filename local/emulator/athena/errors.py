@@ -1,6 +1,6 @@
-"""What Athena answers when a statement is wrong: refused at submission, failed, or cancelled.
+"""Athena's errors for a statement: refused at submission, failed, or cancelled.
 
-The numbers of ErrorType are in the Athena user guide, "Athena error catalog"; which statement gets which is
+The numbers of ErrorType are in the Athena user guide, "Athena error catalog"; which statement has which was
 measured (docs/fidelity.md).
 """
 
@@ -55,7 +55,7 @@ class ScanLimitExceeded(Exception):
 
 
 class Failure(Exception):
-    """The query fails. Category 2 is the user's, 1 the system's, and Athena's parser of DDL is a system.
+    """The query fails. Category 2 is a user error and 1 a system error, which includes DDL syntax errors.
 
     The reason of an engine's error begins with its name, which decides the type unless one is given.
     """
@@ -71,7 +71,7 @@ class Failure(Exception):
 
 
 def not_supported(what: str) -> Failure:
-    """Athena runs this; the local Athena does not, or would answer otherwise than Athena does."""
+    """Athena runs this. The local Athena does not, or its result would differ."""
     return Failure(f"NOT_SUPPORTED: {what} is not supported locally")
 
 
@@ -89,10 +89,10 @@ def hive_parse_error(reason: str) -> Failure:
 
 
 def hive_failure(reason: str, error_type: int) -> Failure:
-    """A statement that Athena passes to its Hive engine fails in it."""
+    """A statement that Athena passes to its Hive engine fails there."""
     return Failure(f"FAILED: {reason}", error_type)
 
 
 def glue_refused(reason: str) -> Failure:
-    """The Glue Data Catalog refuses a request of Athena's as not valid."""
+    """The Glue Data Catalog rejects a request from Athena as invalid."""
     return Failure(f"FAILED: {reason}", _GLUE_REFUSED, _SYSTEM)

@@ -1,4 +1,4 @@
-"""The statements that Athena gives to its Hive engine: DDL, SHOW and DESCRIBE."""
+"""The statements that Athena runs on its Hive engine: DDL, SHOW and DESCRIBE."""
 
 import re
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from local.emulator.athena.errors import INVALID_INPUT, Refused
 
 @dataclass(frozen=True)
 class Name:
-    """A table's or view's name, in lower case as Glue keeps it, and its place in the statement."""
+    """The name of a table or view, in lower case as in Glue, and its position in the statement."""
 
     table: str
     database: str | None = None
@@ -32,7 +32,7 @@ class Command:
 
 
 def read(text: str, cursor: Any) -> Command:
-    """Raise Refused for what is no such statement."""
+    """Raise Refused for any other statement."""
     for words, reader in _READERS:
         if cursor.keywords(*words):
             command = reader(text, cursor)
@@ -61,7 +61,7 @@ def name(text: str, cursor: Any, *, sql: bool = False) -> Name:
 
 
 def names(_text: str, cursor: Any) -> list[str]:
-    """What follows an open bracket as `a, b)`; [] if it is something else."""
+    """The names in `a, b)` after an open bracket; [] if something else follows."""
     found = []
     while (one := cursor.identifier()) is not None:
         found.append(one.lower())
@@ -73,7 +73,7 @@ def names(_text: str, cursor: Any) -> list[str]:
 
 
 def position(text: str, at: int) -> str:
-    """A place as Athena puts it before an error: `line 1:15: `."""
+    """A position as Athena puts it before an error: `line 1:15: `."""
     before = text[:at]
     return f"line {before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}: "
 
@@ -172,12 +172,12 @@ def _describe(text: str, cursor: Any) -> Command:
 
 
 def _create_table(text: str, cursor: Any) -> Command:
-    """The columns and clauses are MiniStack's to read."""
+    """MiniStack parses the columns and clauses."""
     cursor.keywords("if", "not", "exists")
     table = name(text, cursor)
     parsed = athena._parse_ddl(text)
     if parsed is None:
-        # Athena says what it expected; MiniStack's parser knows only that it failed.
+        # Athena lists what it expected. MiniStack's parser reports only that it failed.
         raise no_alternative(text, cursor)
     if not parsed.external and not parsed.iceberg:
         if parsed.location is None:
@@ -335,12 +335,12 @@ _CHANGES: list[tuple[tuple[str, ...], str, Callable[[str, Any], dict[str, Any]]]
     (("set", "tblproperties"), "ALTER_TABLE_PROPERTIES", _properties),
     (("rename", "to"), "ALTER_TABLE_RENAME", _new_name),
 ]
-# Hive's parser knows no block comments, and finds out only when it runs the statement.
+# Hive's parser does not support block comments, and fails only when the statement runs.
 _IN_HIVE_PARSER = {"SHOW_CREATE_TABLE", "DESCRIBE_TABLE", "MSCK_REPAIR", "ALTER_TABLE_ADD_COLUMN"}
 
 
 def block_comment(text: str, kind: str) -> str | None:
-    """Hive's complaint about a block comment that it meets in the statement, if it does."""
+    """Hive's error for a block comment in the statement, or None."""
     if kind not in _IN_HIVE_PARSER:
         return None
     before = 0
@@ -356,7 +356,7 @@ def block_comment(text: str, kind: str) -> str | None:
 
 
 def entity_not_found() -> Refused:
-    """Glue has no such table, which Athena finds out at the submission of DESCRIBE and SHOW COLUMNS."""
+    """Glue has no such table, which Athena checks at the submission of DESCRIBE and SHOW COLUMNS."""
     return Refused(
         "Entity Not Found (Service: AmazonDataCatalog; Status Code: 400; "
         "Error Code: EntityNotFoundException; Proxy: null)",

@@ -1,4 +1,4 @@
-"""One statement to run, and what comes of it."""
+"""One statement to run, and its result."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class ResultColumn:
 
 @dataclass(kw_only=True)
 class Result:
-    """Rows as text, as Athena gives them; None is NULL.
+    """Rows as text, as Athena returns them; None is NULL.
 
     `columns` may be more than a row has cells: DESCRIBE has three and joins them with tabs. `updated` is the
     number of rows that were written, None for a statement that writes none. `manifest` lists the S3 URIs of
@@ -52,7 +52,7 @@ class Job:
 
     @property
     def name(self) -> Name:
-        """The table or view that the statement is about."""
+        """The table or view of the statement."""
         name = self.statement.name
         if name is None:
             raise TypeError(f"{self.statement.kind} names no table")

@@ -1,4 +1,4 @@
-"""A query's states: it waits, runs, and ends, and each change is published."""
+"""The life of a query: QUEUED, RUNNING, and a terminal state. Each change is published."""
 
 import contextvars
 import threading
@@ -34,7 +34,7 @@ def begin(execution: dict[str, Any], job: Job) -> "Future[None]":
 
 
 def stop(execution: dict[str, Any]) -> None:
-    """Cancel a query; one that has ended stays as it is."""
+    """Cancel a query. One that has ended does not change."""
     _move(execution, "CANCELLED", "Query cancelled by user")
     if connection := _connections.get(execution["QueryExecutionId"]):
         connection.interrupt()
@@ -70,7 +70,7 @@ def _run(execution: dict[str, Any], job: Job) -> None:
 
 
 def _complete(execution: dict[str, Any], job: Job) -> None:
-    """Run the statement, or take an earlier result, and keep what Athena tells of a success."""
+    """Run the statement or reuse an earlier result, and record what Athena reports for a success."""
     reused = _reusable(execution)
     if reused is None:
         if faults.next_athena_error(TRANSIENT):
@@ -97,7 +97,7 @@ def _failure(error: Exception) -> Failure:
 
 
 def _reusable(execution: dict[str, Any]) -> dict[str, Any] | None:
-    """An execution of the same query, where the caller takes a result of that age."""
+    """An earlier execution of the same query, if the caller accepts a result of its age."""
     by_age = execution["ResultReuseConfiguration"].get("ResultReuseByAgeConfiguration", {})
     if not by_age.get("Enabled") or execution["SubstatementType"] != "SELECT":
         return None
@@ -116,7 +116,7 @@ def _reusable(execution: dict[str, Any]) -> dict[str, Any] | None:
 def _move(
     execution: dict[str, Any], state: str, reason: str | None = None, failure: Failure | None = None
 ) -> bool:
-    """Change the state and publish it. Return False if the query has ended before."""
+    """Change the state and publish it. Return False if the query has ended already."""
     status = execution["Status"]
     with _lock:
         previous = status["State"]
@@ -139,7 +139,7 @@ def _move(
 
 
 def _publish(execution: dict[str, Any], previous: str | None) -> None:
-    """The state change in the shape that Athena's user guide gives."""
+    """The state change in the format of Athena's user guide."""
     execution["_events"] += 1
     status = execution["Status"]
     detail: dict[str, Any] = {

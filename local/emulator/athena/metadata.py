@@ -1,4 +1,4 @@
-"""SHOW and DESCRIBE, with the columns, blanks and tabs that Athena puts."""
+"""SHOW and DESCRIBE, with the columns, spaces and tabs of Athena's output."""
 
 import re
 
@@ -21,7 +21,7 @@ def show_views(job: Job) -> Result:
 
 
 def _matching(job: Job) -> list[Table]:
-    """The tables of a database whose name fits the pattern, a regular expression in which * is any text."""
+    """The tables of a database whose name matches a regular expression in which * is any text."""
     database = job.statement.arguments["database"] or job.database
     if database not in catalog.databases():
         raise glue_refused(f"SemanticException [Error 10072]: Database does not exist: {database}")
@@ -34,7 +34,7 @@ def _matching(job: Job) -> list[Table]:
 
 
 def show_databases(job: Job) -> Result:
-    """Unlike that of tables, the pattern is matched as it stands, and * alone is everything (measured)."""
+    """Unlike for tables, the pattern is a plain regular expression, and * alone matches all (measured)."""
     pattern = job.statement.arguments["pattern"]
     found = catalog.databases()
     if pattern not in {None, "*"}:

@@ -29,7 +29,7 @@ def select(job: Job) -> Result:
 
 
 def explain(job: Job) -> Result:
-    """The plan is DuckDB's, in lines, with the three blank ones with which Athena ends."""
+    """The plan is DuckDB's, one line a row, followed by three blank lines as on Athena."""
     given = job.statement.arguments
     if given["options"]:
         raise not_supported(f"EXPLAIN ({' '.join(given['options'])})")
@@ -45,7 +45,7 @@ def explain(job: Job) -> Result:
 
 
 def connected(job: Job) -> duckdb.DuckDBPyConnection:
-    """A database of the query's own, which ends with it."""
+    """A DuckDB database for this query only."""
     db = duckdb.connect()
     db.execute("SET TimeZone = 'UTC'")
     job.connected(db)
@@ -53,14 +53,14 @@ def connected(job: Job) -> duckdb.DuckDBPyConnection:
 
 
 def run(db: duckdb.DuckDBPyConnection, sql: str) -> list[Any]:
-    """The rows of a statement. Raise Failure as Athena names what DuckDB refuses."""
+    """The rows of a statement. Raise Failure, with Athena's name for an error of DuckDB."""
     try:
         return db.execute(sql).fetchall()
     except duckdb.Error as error:
         raise failure(error) from None
 
 
-# Athena's name of what DuckDB may say while a query runs.
+# Athena's name for each error of DuckDB at run time.
 _NAMES: tuple[tuple[type[duckdb.Error], str], ...] = (
     (duckdb.CatalogException, "TABLE_NOT_FOUND"),
     (duckdb.BinderException, "SYNTAX_ERROR"),
@@ -74,8 +74,8 @@ _NAMES: tuple[tuple[type[duckdb.Error], str], ...] = (
 def failure(error: duckdb.Error) -> Failure:
     if isinstance(error, duckdb.InterruptException):
         return Failure("Query cancelled by user")
-    said = str(error).strip().partition("\n")[0].partition(": ")[2]
-    if "Division by zero" in said:
+    message = str(error).strip().partition("\n")[0].partition(": ")[2]
+    if "Division by zero" in message:
         return Failure("DIVISION_BY_ZERO: Division by zero")
     name = next((name for kind, name in _NAMES if isinstance(error, kind)), "GENERIC_USER_ERROR")
-    return Failure(f"{name}: {said}")
+    return Failure(f"{name}: {message}")

@@ -1,4 +1,4 @@
-"""A Glue table's files as something that DuckDB can read, with the columns and types that Glue gives."""
+"""A Glue table's files as a DuckDB query, with the columns and types of the table."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from local.emulator.athena.catalog import Column, Table
 from local.emulator.athena.errors import Failure, not_supported
 from local.emulator.athena.types import Type, quoted
 
-# Parquet types that Athena reads as a type of the table, by DuckDB's names.
+# Parquet types that Athena can read as the table's type, by DuckDB's names.
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
 _READABLE = {
     **{name.lower(): _INTEGERS[: number + 1] for number, name in enumerate(_INTEGERS)},
@@ -27,7 +27,7 @@ _READABLE = {
     "timestamp": ("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE"),
 }
 _LAZY_DEFAULT_DELIMITER = "\x01"
-# DuckDB would take empty text for NULL, and Hive does not.
+# DuckDB would read empty text as NULL, and Hive does not.
 _NOT_IN_ANY_FILE = "\x02\x03\x02"
 
 
@@ -40,7 +40,7 @@ class Relation:
 
 
 def of(db: duckdb.DuckDBPyConnection, table: Table) -> Relation:
-    """Raise Failure for a table that cannot be read here."""
+    """Raise Failure for a table that cannot be read locally."""
     if table.parameters.get("projection.enabled", "").lower() == "true":
         raise not_supported(f"partition projection (table {table.name})")
     read = _reader(table)
@@ -104,7 +104,7 @@ def _parquet(db: duckdb.DuckDBPyConnection, table: Table, files: list[Path]) -> 
 
 
 def _parquet_column(table: Table, column: Column, found: tuple[str, str] | None) -> str:
-    """A column by its name; one that the files lack is NULL."""
+    """A column by its name; one that is not in the files is NULL."""
     if found is None:
         return f"CAST(NULL AS {column.type.duckdb}) AS {quoted(column.name)}"
     name, kind = found
@@ -126,7 +126,7 @@ def _json(_db: duckdb.DuckDBPyConnection, table: Table, files: list[Path]) -> st
 
 
 def _delimited_text(_db: duckdb.DuckDBPyConnection, table: Table, files: list[Path]) -> str:
-    """LazySimpleSerDe: no quotes, and NULL for what does not fit the column's type."""
+    """LazySimpleSerDe: no quoting, and NULL for a value that is invalid for the column's type."""
     given = table.serde.get("Parameters") or {}
     delimiter = given.get("field.delim") or given.get("serialization.format") or "1"
     delimiter = _LAZY_DEFAULT_DELIMITER if delimiter == "1" else delimiter
@@ -152,7 +152,7 @@ def _lazily(name: str, kind: Type, null: str) -> str:
 
 
 def _open_csv(_db: duckdb.DuckDBPyConnection, table: Table, files: list[Path]) -> str:
-    """OpenCSVSerde: every value may be quoted; what does not fit the column's type fails the query."""
+    """OpenCSVSerde: every value may be quoted; one that is invalid for the column's type fails the query."""
     given = table.serde.get("Parameters") or {}
     for one in table.columns:
         if one.type.name not in {"varchar", "boolean", "integer", "bigint", "double"}:

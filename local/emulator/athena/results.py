@@ -1,4 +1,4 @@
-"""What a query leaves on S3, and how GetQueryResults shows it."""
+"""The results of a query on S3, and in GetQueryResults."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,9 +13,9 @@ _MAX_ROWS = 1000
 # Statements that write their rows to a table's location: the result has neither rows nor an object.
 _WRITES = {"CREATE_TABLE_AS_SELECT", "INSERT", "UNLOAD"}
 _AS_CSV = {"SELECT", "SHOW_FUNCTIONS", "UPDATE", "DELETE", "MERGE"}
-# Their results begin with the names of the columns.
+# Their results start with a row of column names.
 _WITH_HEADER = {"SELECT", "EXPLAIN", "SHOW_FUNCTIONS"}
-# GetQueryResults gives no count for what Hive's engine answers, nor for EXPLAIN.
+# GetQueryResults returns no update count for statements of the Hive engine and for EXPLAIN.
 _WITHOUT_COUNT = {"EXPLAIN", "DESCRIBE_TABLE", "SHOW_CREATE_TABLE"}
 
 
@@ -29,7 +29,7 @@ def location(job: Job) -> str:
 
 
 def write(job: Job, result: Result) -> str | None:
-    """Put the result where it belongs; return the manifest's location if the statement wrote objects."""
+    """Write the result to S3; return the manifest's location if the statement wrote objects."""
     uri = location(job)
     if job.statement.kind in _WRITES:
         if not result.manifest:
@@ -47,12 +47,12 @@ def write(job: Job, result: Result) -> str | None:
 
 
 def _csv(cells: Sequence[str | None]) -> str:
-    """Athena quotes every value, and writes NULL as nothing at all."""
+    """Athena quotes every value and writes nothing for NULL."""
     return ",".join("" if cell is None else '"' + cell.replace('"', '""') + '"' for cell in cells)
 
 
 def page(execution: dict[str, Any] | None, data: dict[str, Any]) -> Any:
-    """The answer of GetQueryResults. Raise Refused in the order in which Athena finds fault (measured)."""
+    """The response of GetQueryResults. Raise Refused in the order of Athena's checks (measured)."""
     if execution is None:
         reason = f"QueryExecution {data.get('QueryExecutionId')} was not found"
         raise Refused(reason, "QUERY_EXECUTION_NOT_FOUND")

@@ -1,7 +1,7 @@
-"""What a statement is: Athena's two types of it, the command and its arguments, and the query that it holds.
+"""Parses a statement: Athena's types of it, the command and its arguments, and the query in it.
 
-Athena has two parsers, Trino's for queries and what holds one, and Hive's for the rest (hive.py). Both run at
-submission, so an error of syntax is refused there.
+Athena has two parsers: Trino's for queries and statements that contain one, Hive's for the rest (hive.py).
+Both run at submission, so a syntax error is refused there.
 """
 
 import re
@@ -37,7 +37,7 @@ _FIRST_WORDS = (
     "'DESCRIBE', 'DROP', 'EXECUTE', 'EXPLAIN', 'GRANT', 'INSERT', 'MERGE', 'PREPARE', 'REFRESH', 'RESET', "
     "'REVOKE', 'ROLLBACK', 'SET', 'SHOW', 'START', 'TRUNCATE', 'UNLOAD', 'UPDATE', 'USE', <query>"
 )
-# Athena knows these words, and runs none of the statements that begin with them.
+# Athena's grammar has these statements, but Athena runs none of them.
 _NEVER_RUN = {"analyze", "call", "comment", "commit", "deny", "grant", "refresh", "reset", "revoke"} | {
     "rollback",
     "set",
@@ -64,7 +64,7 @@ class Statement:
 
 
 def read(sql: str) -> Statement:
-    """Raise Refused for text that is not one statement of Athena's dialect."""
+    """Raise Refused unless the text is one statement of Athena's dialect."""
     return _read(_only_statement(sql))
 
 
@@ -84,7 +84,7 @@ def _read(text: str) -> Statement:
 
 
 def _only_statement(sql: str) -> str:
-    """The text between semicolons that is not blank, of which there has to be exactly one."""
+    """The only statement between semicolons. Raise Refused unless there is exactly one."""
     ends = [start for kind, sign, start, _ in athena._sql_tokens(sql) if (kind, sign) == ("punct", ";")]
     parts = [sql[start + 1 : end] for start, end in zip([-1, *ends], [*ends, len(sql)], strict=True)]
     parts = [part.strip() for part in parts if part.strip()]
@@ -101,7 +101,7 @@ def _statement(text: str, kind: str, **content: Any) -> Statement:
 
 def _query(text: str, start: int, end: int | None = None) -> exp.Expr:
     """The query between two places of the text. Raise Refused if there is none."""
-    # Blanks instead of the text before it keep every node's place.
+    # Spaces replace the text before it, so that every node keeps its position.
     blanked = re.sub(r"[^\n]", " ", text[:start]) + text[start:end]
     try:
         trees = sqlglot.parse(blanked, read="athena")
@@ -117,7 +117,7 @@ def _query(text: str, start: int, end: int | None = None) -> exp.Expr:
 
 
 def _check_names(tree: exp.Expr, text: str) -> None:
-    """A table's name has three parts at most."""
+    """Refuse table names of more than three parts."""
     for table in tree.find_all(exp.Table):
         if isinstance(table.this, exp.Dot):
             dots = [match.start() for match in re.finditer(r"\.", text[places.start(table) :])]
@@ -125,10 +125,10 @@ def _check_names(tree: exp.Expr, text: str) -> None:
 
 
 def _reason(error: SqlglotError, text: str) -> str:
-    """Where the parser stopped, in Athena's words."""
+    """The parser's error in the format of Athena's."""
     for one in getattr(error, "errors", ()):
         seen = one["highlight"]
-        # sqlglot names the last token that it took when the text ends too early.
+        # sqlglot reports the last token if the text ends too early.
         ends = not one["end_context"].strip() and text.rstrip().endswith(seen)
         if ends and seen not in ")]," and not one["description"].startswith("Invalid expression"):
             return f"{hive.position(text, len(text.rstrip()))}mismatched input '<EOF>'"
@@ -288,7 +288,7 @@ def _hive(text: str, cursor: Any) -> Statement:
 
 
 def _place(text: str, cursor: Any) -> int:
-    """Where the next token begins."""
+    """The position of the next token."""
     start = cursor.peek()[2]
     return len(text) if start is None else int(start)
 
@@ -307,7 +307,7 @@ _READERS: dict[str, Callable[[str, Any], Statement]] = {
 
 
 def bind(statement: Statement, parameters: list[str]) -> Statement:
-    """Put each parameter, a literal as text, in the place of its `?`."""
+    """Replace each `?` with its parameter, a literal."""
     tree = None if statement.query is None else statement.query.copy()
     # In the order of the text: depth first.
     places = [] if tree is None else [node for node in tree.dfs() if isinstance(node, exp.Placeholder)]

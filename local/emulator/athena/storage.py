@@ -1,4 +1,4 @@
-"""Objects of MiniStack's S3, as Athena reads and writes them."""
+"""Objects on MiniStack's S3, as Athena reads and writes them."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ def put(uri: str, body: bytes) -> None:
 
 
 def keys(location: str) -> list[str]:
-    """The keys below a location that Athena reads: not those that begin with a dot or an underscore."""
+    """The keys below a location that Athena reads, without names that start with a dot or an underscore."""
     bucket, prefix = split(location)
     prefix = prefix.rstrip("/") + "/" if prefix.strip("/") else ""
     objects = (s3._buckets.get(bucket) or {"objects": {}})["objects"]
@@ -40,13 +40,13 @@ def keys(location: str) -> list[str]:
 
 
 def files(location: str) -> list[Path]:
-    """Local copies of the objects at a location, each made once; a copy's path ends as its key does."""
+    """Local copies of the objects at a location, each copied once. The path ends with the key."""
     bucket, _ = split(location)
     return [_file(bucket, key) for key in keys(location)]
 
 
 def uri_of(file: Path) -> str:
-    """The S3 URI of the object that is copied in a file."""
+    """The S3 URI of the object of which a file is the copy."""
     bucket, _, *key = file.relative_to(_cache()).parts
     return f"s3://{bucket}/{'/'.join(key)}"
 

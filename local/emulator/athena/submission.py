@@ -1,4 +1,4 @@
-"""StartQueryExecution: what Athena refuses, and the query execution that it accepts."""
+"""StartQueryExecution: what Athena refuses, and the query execution that it creates."""
 
 import json
 import time
@@ -18,7 +18,7 @@ _TOKEN_CHARACTERS = range(32, 129)
 
 
 def accept(data: dict[str, Any]) -> tuple[dict[str, Any], Job]:
-    """The new query execution, QUEUED. Raise Refused in the order in which Athena finds fault (measured)."""
+    """The new query execution, QUEUED. Raise Refused in the order of Athena's checks (measured)."""
     _check_token(data.get("ClientRequestToken"))
     sql = data.get("QueryString", "")
     if not 1 <= len(sql) <= _QUERY_CHARACTERS:
@@ -50,7 +50,7 @@ def accept(data: dict[str, Any]) -> tuple[dict[str, Any], Job]:
 
 
 def idempotent_parameters(data: dict[str, Any]) -> str:
-    """What Athena compares, as it was sent: not the execution parameters, nor the workgroup (measured)."""
+    """What Athena compares of a request: neither execution parameters nor the workgroup (measured)."""
     location = (data.get("ResultConfiguration") or {}).get("OutputLocation")
     return json.dumps([data.get("QueryString"), data.get("QueryExecutionContext"), location], sort_keys=True)
 
@@ -69,7 +69,7 @@ def _check_token(token: str | None) -> None:
 
 
 def _scratch(configuration: dict[str, Any], given: dict[str, Any]) -> str:
-    """The prefix of results: the workgroup's where it insists, else the caller's."""
+    """The prefix for results: the workgroup's if it is enforced, otherwise the caller's."""
     location = configuration.get("ResultConfiguration", {}).get("OutputLocation")
     if not configuration.get("EnforceWorkGroupConfiguration", True) or not location:
         location = given.get("OutputLocation") or location
@@ -95,7 +95,7 @@ def _check_location(statement: Statement, *, enforced: bool) -> None:
 
 
 def _resolved(job: Job) -> Job:
-    """Look up the table of DESCRIBE and SHOW COLUMNS; unless it is a view, Athena rewrites DESCRIBE."""
+    """Look up the table of DESCRIBE and SHOW COLUMNS. Athena rewrites DESCRIBE unless it is a view."""
     statement = job.statement
     if statement.kind not in {"DESCRIBE_TABLE", "SHOW_COLUMNS"}:
         return job
@@ -124,8 +124,8 @@ def _prepared(statement: Statement, work_group: str, parameters: list[str]) -> t
 def _execution(
     job: Job, context: dict[str, str], parameters: list[str], reuse: dict[str, Any]
 ) -> dict[str, Any]:
-    """As MiniStack keeps it; names that begin with an underscore are not shown."""
-    # As GetQueryExecution returns it: nothing that was not sent, except what a DESCRIBE was resolved to.
+    """As MiniStack stores it. Members that start with an underscore are not returned."""
+    # As GetQueryExecution returns it: only what was sent, except for the rewritten text of a DESCRIBE.
     shown = {name: value.lower() if name == "Catalog" else value for name, value in context.items()}
     if job.statement.kind == "DESCRIBE_TABLE":
         shown["Database"] = job.database

@@ -1,4 +1,4 @@
-"""A query of Athena's as DuckDB runs it."""
+"""Translates a query from Athena's dialect to DuckDB's."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Translated:
-    """`sql` is DuckDB's; `columns` are what Athena calls the result's."""
+    """`sql` is for DuckDB; `columns` are the result's as Athena names them."""
 
     sql: str
     columns: list[ResultColumn]
@@ -32,7 +32,7 @@ class Translated:
 
 
 def translate(db: duckdb.DuckDBPyConnection, query: exp.Expr | None, job: Job) -> Translated:
-    """Make what the query reads known to DuckDB. Raise Failure for a query that Athena would fail."""
+    """Create in DuckDB what the query reads. Raise Failure for a query that fails on Athena."""
     if query is None:
         raise TypeError("no query")
     scanned = _attach(db, query, job)
@@ -52,7 +52,7 @@ def _type(duck: str) -> Type:
 
 
 def _attach(db: duckdb.DuckDBPyConnection, tree: exp.Expr, job: Job) -> int:
-    """Make the Glue tables that the statement names known to DuckDB; return the bytes of their files."""
+    """Create the Glue tables of the statement in DuckDB; return the bytes of their files."""
     db.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(job.database)}; USE {quoted(job.database)}")
     scanned = 0
     seen = set()

@@ -62,7 +62,7 @@ class Type:
 
     @property
     def hive(self) -> str:
-        """As in Hive's DDL and in Glue."""
+        """The type in Hive's DDL and in Glue."""
         match self.name:
             case "varchar" if not self.args:
                 return "string"
@@ -107,7 +107,7 @@ class Type:
 
 
 def fields(row: Type) -> list[tuple[str, Type]]:
-    """A row's fields; DuckDB needs a name for each, and Trino does not."""
+    """The fields of a row. DuckDB requires a name for each, Trino does not."""
     return [(name or f"field{number}", kind) for number, (name, kind) in enumerate(row.args)]
 
 
@@ -116,7 +116,7 @@ def quoted(name: str) -> str:
 
 
 def parse(text: str) -> Type:
-    """A type as Hive or Trino writes it. Raise ValueError for what is none."""
+    """Parse a type of Hive or Trino. Raise ValueError for anything else."""
     tokens = [(word or sign).strip() for word, sign in _TOKEN.findall(text.lower())]
     if "".join(tokens).replace(" ", "") != re.sub(r"\s", "", text.lower()):
         raise ValueError(f"{text!r} is not a type")
@@ -140,7 +140,7 @@ class _Stream:
         return self._tokens.pop(0)
 
     def list_of(self, element: Callable[["_Stream"], Any]) -> Iterator[Any]:
-        """What stands between a pair of brackets."""
+        """The text between a pair of brackets."""
         self.take()
         while True:
             yield element(self)

@@ -1,4 +1,4 @@
-"""Values as Athena's results show them."""
+"""Formats values as Athena's results do."""
 
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -47,7 +47,7 @@ def _field(pair: Any, row: dict[str, Any]) -> str:
 
 
 def _floating(value: float, kind: Type) -> str:
-    """As Java writes it: 1.0E7 from ten million on, and below a thousandth."""
+    """In Java's format: 1.0E7 from ten million on, and below a thousandth."""
     if value != value:  # noqa: PLR0124 - only NaN differs from itself
         return "NaN"
     if value in {float("inf"), float("-inf")}:
@@ -61,7 +61,7 @@ def _floating(value: float, kind: Type) -> str:
 
 
 def _shortest(value: float) -> str:
-    """The shortest text that is this number in 32 bits."""
+    """The shortest text for this number in 32 bits."""
     import struct  # noqa: PLC0415
 
     for digits in range(1, 10):
@@ -72,7 +72,7 @@ def _shortest(value: float) -> str:
 
 
 def _instant(value: datetime | time, kind: Type) -> str:
-    """With as many digits of a second as its type has; an instant ends with its zone."""
+    """With the fractional digits of its type, and the zone if it has one."""
     digits = int(kind.args[0]) if kind.args else 3
     shown = f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else f"{value:%H:%M:%S}"
     fraction = f".{value.microsecond:06d}".ljust(digits + 1, "0")[: digits + 1] if digits else ""

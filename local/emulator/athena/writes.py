@@ -18,7 +18,7 @@ from local.emulator.athena.types import Type, quoted
 _ROWS = ResultColumn("rows", Type("bigint"))
 _DEFAULT_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _HIVE = "org.apache.hadoop.hive"
-# Input format, output format and SerDe of each format that can be written here.
+# Input format, output format and SerDe of each format that can be written locally.
 _FORMATS = {
     "PARQUET": (
         f"{_HIVE}.ql.io.parquet.MapredParquetInputFormat",
@@ -45,7 +45,7 @@ _PARQUET_COMPRESSION = {"", "SNAPPY", "GZIP", "ZSTD", "UNCOMPRESSED", "NONE"}
 
 @dataclass(frozen=True, kw_only=True)
 class _Files:
-    """How rows become objects. `keys` are the last columns, by which the objects are divided into folders."""
+    """How to write rows. `keys` are the last columns, by which the objects are partitioned."""
 
     location: str
     name: str
@@ -90,7 +90,7 @@ def create_table_as(job: Job) -> Result:
 
 
 def _table_columns(columns: list[ResultColumn]) -> list[Column]:
-    """The columns of the new table, whose names Athena wants to be given and to differ."""
+    """The columns of the new table. Athena requires names, all different."""
     names = [one.name for one in columns]
     for number, one in enumerate(columns, 1):
         if one.name == f"_col{number - 1}":
@@ -103,7 +103,7 @@ def _table_columns(columns: list[ResultColumn]) -> list[Column]:
 
 
 def _stored(kind: Type) -> Type:
-    """The type as which Hive stores it."""
+    """The type that Hive stores."""
     if kind.name == "unknown":
         raise Failure("COLUMN_TYPE_UNKNOWN: line 1:1: Column type is unknown")
     if kind.name in {"json", "time", "uuid", "timestamp with time zone"} or kind.name.startswith("interval"):
@@ -219,7 +219,7 @@ def unload(job: Job) -> Result:
 def _write(
     db: duckdb.DuckDBPyConnection, sql: str, files: _Files
 ) -> tuple[list[str], list[tuple[str, ...]], int]:
-    """Write a query's rows, one object for each partition. Return the objects, the partitions, the count."""
+    """Write the rows of a query, one object for each partition. Return objects, partitions and row count."""
     columns = [*files.columns, *files.keys]
     listed = ", ".join(
         f"CAST(c{number} AS {one.type.duckdb}) AS {quoted(one.name)}" for number, one in enumerate(columns)
@@ -310,7 +310,7 @@ def _table_input(name: str, files: _Files) -> dict[str, Any]:
 
 
 def _register(database: str, name: str, location: str, partitions: list[tuple[str, ...]]) -> None:
-    """Tell Glue of the partitions that received rows."""
+    """Add the partitions that received rows to Glue."""
     table = catalog.existing(database, name)
     for values in partitions:
         path = "/".join(f"{key.name}={value}" for key, value in zip(table.keys, values, strict=True))

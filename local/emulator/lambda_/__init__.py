@@ -1,4 +1,4 @@
-"""Lambda as on AWS, where MiniStack differs: execution environments, errors, metrics, asynchronous calls."""
+"""Where Lambda differs from MiniStack's: execution environments, errors, metrics, asynchronous calls."""
 
 import contextvars
 import json
@@ -25,13 +25,13 @@ _RETRIES = 2
 _EVENT_AGE_SECONDS = 21_600
 _SYSTEM_ERRORS = {"ServiceException", "TooManyRequestsException"}
 
-# The attempt at an asynchronous invocation that runs in this thread is its last one.
+# The asynchronous invocation in this thread is at its last attempt.
 _last_attempt: contextvars.ContextVar[bool] = contextvars.ContextVar("last attempt", default=False)
 _pending_lock = threading.Lock()
 
 
 class Lambda:
-    """What the module's functions share. `retry_seconds` come before an event's second attempt, on AWS 60."""
+    """Shared by the module's functions. `retry_seconds` is the delay before the first retry (on AWS 60)."""
 
     pool: Pool
     retry_seconds: float
@@ -39,23 +39,23 @@ class Lambda:
 
 
 def install(*, folder: Path, environments: int, retry_seconds: float) -> None:
-    """Run at most so many environments at a time, with the functions' code in `folder`."""
+    """Run at most `limit` environments at a time, with the functions' code in `folder`."""
     Lambda.pool = Pool(environments, folder)
     Lambda.retry_seconds = retry_seconds
     ministack._execute_function = _execute_function
     ministack._execute_function_warm = _execute_function_warm
     ministack.invoke_async_with_retry = invoke_async
-    # MiniStack counts what comes by the Invoke API only; here every invocation is counted where it ends.
+    # MiniStack counts calls of the Invoke API only. Every invocation is counted here, when it ends.
     ministack._emit_lambda_metrics = lambda *_, **__: None
 
 
 def crashing(user_agent: str) -> Environment | None:
-    """The environment that makes this AWS call, if it is the call at which its function crashes."""
+    """The environment that makes this AWS call, if its function is to crash at this call."""
     return Lambda.pool.crashing(user_agent)
 
 
 def environments() -> int:
-    """How many execution environments there are."""
+    """The number of execution environments."""
     return Lambda.pool.size()
 
 
@@ -65,7 +65,7 @@ def pending_events() -> int:
 
 
 def _execute_function(func: dict[str, Any], event: Any) -> dict[str, Any]:
-    """Every invocation comes through here."""
+    """Run an invocation, of whatever kind."""
     result: dict[str, Any] = ministack._run_with_function_config_scope(func, _execute_in_scope, func, event)
     delivery.record_handled(event)
     return result
@@ -93,7 +93,7 @@ def _count(function: str, metric: str, value: float, unit: str = "Count") -> Non
 
 
 def _execute_function_warm(func: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
-    """Run a Python function in one of the pool's environments; MiniStack runs the other runtimes."""
+    """Run a Python function in one of the pool's environments. MiniStack runs other runtimes."""
     config = func.get("config") or func
     code = func.get("code_zip")
     if not config["Runtime"].startswith("python") or not code:
@@ -183,7 +183,7 @@ def _process(func: dict[str, Any], event: Any) -> None:
 
 
 def _attempts(func: dict[str, Any], event: Any) -> tuple[str | None, int, dict[str, Any]]:
-    """Invoke until the function succeeds; return why it did not, the number of attempts and the last result.
+    """Invoke until the function succeeds; return the failure reason, the number of attempts, the last result.
 
     A function's errors are retried twice. Throttles and errors of the service are retried until the event is
     too old, or at once the end where the function's reserved concurrency is 0.
@@ -213,7 +213,7 @@ def _attempts(func: dict[str, Any], event: Any) -> tuple[str | None, int, dict[s
 
 
 def _event_invoke_config(func: dict[str, Any]) -> dict[str, Any]:
-    """MiniStack has two places, for configurations without and with a qualifier."""
+    """MiniStack stores configurations with and without a qualifier separately."""
     return func.get("event_invoke_config") or func.get("event_invoke_configs", {}).get("$LATEST") or {}
 
 

@@ -36,7 +36,7 @@ class Exited(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Function:
-    """What an environment is made from. `key` differs with every configuration, `hash` with the code."""
+    """What an environment runs. `key` differs with every configuration, `hash` with the code."""
 
     key: str
     handler: str
@@ -122,7 +122,7 @@ class Environment:
 
 @dataclass(eq=False)
 class _Waiter:
-    """An invocation that waits for an environment: one that has been used, or leave to start one."""
+    """An invocation that waits for an environment: an idle one, or permission to start one."""
 
     function: Function
     ready: threading.Event = field(default_factory=threading.Event)
@@ -133,14 +133,14 @@ class Pool:
     """At most `limit` environments, shared by the functions. Invocations beyond them wait."""
 
     def __init__(self, limit: int, folder: Path, idle_seconds: float = 30) -> None:
-        """`folder` is for the functions' code. Environments that are idle for so many seconds end."""
+        """`folder` is for the functions' code. Environments that are idle for `idle_seconds` end."""
         self._limit = limit
         self._folder = folder
         self._idle_seconds = idle_seconds
         self._lock = threading.Lock()
         self._idle: list[Environment] = []
         self._busy: dict[str, Environment] = {}
-        # Environments of each function, the ones that are being started included.
+        # Environments of each function, including those that are being started.
         self._counts: dict[str, int] = {}
         self._waiting: dict[str, deque[_Waiter]] = {}
         threading.Thread(target=self._reap, daemon=True, name="lambda-reaper").start()
@@ -159,7 +159,7 @@ class Pool:
         return invocation
 
     def size(self) -> int:
-        """How many environments there are, the ones that are being started included."""
+        """The number of environments, including those that are being started."""
         with self._lock:
             return sum(self._counts.values())
 
@@ -214,7 +214,7 @@ class Pool:
             del self._counts[key]
 
     def _serve(self) -> list[Environment]:
-        """Give waiting invocations what there is; return environments that have to be ended to make room."""
+        """Assign environments to waiting invocations; return those that have to be ended to make room."""
         surplus: list[Environment] = []
         for environment in reversed(self._idle[:]):
             key = environment.function.key
@@ -237,7 +237,7 @@ class Pool:
         waiter.ready.set()
 
     def _owed(self, key: str) -> bool:
-        """Whether this function has more than its share, and another waits that has less."""
+        """Whether this function has more than its share while another that has less is waiting."""
         share = self._limit // max(1, len(self._waiting.keys() | self._counts.keys()))
         return self._counts[key] > share and any(
             waiters and self._counts.get(other, 0) < share for other, waiters in self._waiting.items()

@@ -18,7 +18,7 @@ MARK = "\0result "
 
 @dataclass(kw_only=True)
 class Context:
-    """What a handler finds in its second argument."""
+    """The context object, a handler's second argument."""
 
     function_name: str
     function_version: str
@@ -37,7 +37,7 @@ class Context:
 
 def main() -> None:
     invocations = sys.stdin
-    # What the function prints is its log.
+    # The function's output is its log.
     output = sys.stdout = sys.stderr
     sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
     module, _, name = os.environ["_HANDLER"].rpartition(".")

@@ -1,4 +1,4 @@
-"""Step Functions as on AWS, where MiniStack differs: executions from start to end, and tasks."""
+"""Where Step Functions differs from MiniStack's: executions from start to end, and tasks."""
 
 from local.emulator.stepfunctions import executions, tasks
 

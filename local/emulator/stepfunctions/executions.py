@@ -37,7 +37,7 @@ _events_lock = threading.Lock()
 
 
 class Ended(Exception):
-    """The execution has ended while one of its threads was at work."""
+    """The execution has ended while one of its threads was running."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -59,7 +59,7 @@ class Run:
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def wait_for(self, met: Callable[[], bool], seconds: float | None = None) -> bool:
-        """Wait until `met` returns true, or for `seconds`; return whether it was met. Raise Ended."""
+        """Wait until `met` returns true, at most `seconds`; return whether it did. Raise Ended."""
         with self._changed:
             limit = self.deadline - time.monotonic()
             limit = limit if seconds is None else min(limit, seconds)
@@ -81,7 +81,7 @@ class Run:
             self._changed.notify_all()
 
     def end(self, status: str, **details: Any) -> None:
-        """End the execution, unless it has ended; and the children that it waits for, unless it succeeded."""
+        """End the execution, unless it has ended, and the children that it waits for, unless it succeeded."""
         with self._changed:
             if self.ended:
                 return
@@ -216,7 +216,7 @@ def _in_thread(run: Run) -> None:
 
 
 def _walk(run: Run) -> None:
-    """Run the states from the position on to the end of the execution."""
+    """Run the states from the position to the end of the execution."""
     current.set(run)
     limit = run.definition.get("TimeoutSeconds", float("inf"))
     run.deadline = time.monotonic() + limit
@@ -236,7 +236,7 @@ def _walk(run: Run) -> None:
 
 
 def _enter(run: Run, name: str, state_input: Any) -> str | None:
-    """Run one state and return the name of the next, which the position then has the input of."""
+    """Run one state and return the name of the next. The position then holds the next one's input."""
     run.position = (name, state_input)
     state = run.definition["States"].get(name)
     if state is None:
@@ -333,7 +333,7 @@ def _unknown(arn: str) -> Any:
 
 
 def described(record: dict[str, Any]) -> dict[str, Any]:
-    """DescribeExecution's answer. What has no value is absent."""
+    """The response of DescribeExecution. Members without a value are absent."""
     succeeded = record["status"] == "SUCCEEDED"
     redrivable = record["status"] in _REDRIVABLE
     names = ("executionArn", "stateMachineArn", "name", "status", "startDate", "stopDate", "input")
@@ -352,7 +352,7 @@ def described(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list(data: dict[str, Any]) -> Any:
-    """ListExecutions with the redrive filter. A page may have fewer entries than asked for, as on AWS."""
+    """ListExecutions with the redrive filter. A page may have fewer entries than requested, as on AWS."""
     status, headers, body = _ministack_list_executions(data)
     if status >= 400:  # noqa: PLR2004 - HTTP's client and server errors
         return status, headers, body

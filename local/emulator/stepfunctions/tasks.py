@@ -31,14 +31,14 @@ _ministack_send = {
 
 @dataclass(eq=False)
 class Callback:
-    """A task that waits for its token. `answer` returns its output or raises TaskError."""
+    """A task that waits for its callback. `answer` returns its output or raises TaskError."""
 
     run: Run
     answer: Callable[[], Any] | None = None
     closed: bool = False
 
 
-# By task token. A token is kept after its use, because a late answer to it is told TaskTimedOut.
+# By task token. A used token is kept, because a late callback is answered with TaskTimedOut.
 _callbacks: dict[str, Callback] = {}
 _callbacks_lock = threading.Lock()
 
@@ -60,7 +60,7 @@ def state_machine_of(token: str | None) -> str | None:
 def _execute_task(
     state: dict[str, Any], state_input: Any, record: dict[str, Any], context: dict[str, Any]
 ) -> tuple[Any, str | None]:
-    """Run a task to its result, with the retries; return the state's output and the next state's name."""
+    """Run a task with its retries; return the state's output and the name of the next state."""
     run = executions.current.get()
     retries: dict[int, int] = {}
     while True:
@@ -183,7 +183,7 @@ def _output(state: dict[str, Any], state_input: Any, context: dict[str, Any], re
 
 
 def _invoke(run: Run, resource: str, arguments: Any, seconds: float | None) -> Any:
-    """Call the service. A call that outlasts its time limit goes on, and its result is ignored."""
+    """Call the service. A call that exceeds its time limit continues, and its result is ignored."""
     if seconds is None:
         return ministack._invoke_resource(resource, arguments)
     outcome: list[Callable[[], Any]] = []
@@ -199,7 +199,7 @@ def _invoke(run: Run, resource: str, arguments: Any, seconds: float | None) -> A
 
 
 def _outcome(call: Callable[[], Any]) -> Callable[[], Any]:
-    """What the call returned, or raised, as a function that does the same."""
+    """A function that returns what the call returned, or raises what it raised."""
     try:
         result = call()
     except TaskError as error:
@@ -217,7 +217,7 @@ def _raise(error: TaskError) -> Callable[[], Any]:
 def _call_back(
     callback: Callback, resource: str, arguments: Any, seconds: float | None, submitted: Callable[[], None]
 ) -> Any:
-    """Call the service, then wait for the answer to the token."""
+    """Call the service, then wait for the callback."""
     try:
         ministack._invoke_resource(resource.replace(_CALLBACK, ""), arguments)
     except TaskError:
@@ -255,7 +255,7 @@ def _nested(run: Run, resource: str, arguments: Any, seconds: float | None) -> A
 
 
 def _pascal(value: Any) -> Any:
-    """AWS writes an SDK's answer with capital letters, and times in milliseconds."""
+    """AWS capitalizes the members of an SDK response and gives times in milliseconds."""
     if not isinstance(value, dict):
         return value
     return {
@@ -291,7 +291,7 @@ def _send_task_heartbeat(data: dict[str, Any]) -> Any:
 
 
 def _answer(data: dict[str, Any], name: str, answer: Callable[[], Any] | None) -> Any:
-    """A token takes one answer. A second one, or one after the time-out, gets TaskTimedOut."""
+    """A token accepts one callback. A second one, or one after the timeout, is answered with TaskTimedOut."""
     token = data.get("taskToken", "")
     if token in ministack._task_tokens:
         return _ministack_send[name](data)  # an activity's
