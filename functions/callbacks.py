@@ -1,4 +1,4 @@
-"""Step Functions callbacks: tell a waiting task how its query ended."""
+"""Step Functions callbacks: send a waiting task the outcome of its query."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +9,8 @@ from functions.errors import AthenaQueryError
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-# Step Functions answers TaskTimedOut for a token that is already spent, TaskDoesNotExist once its execution
-# is gone. Both only say that somebody else was first.
+# Step Functions answers TaskTimedOut for a token that has been used, and TaskDoesNotExist once its execution
+# has been deleted. Both mean only that another callback was first.
 _LATE = frozenset({"TaskTimedOut", "TaskDoesNotExist"})
 
 

@@ -1,8 +1,8 @@
-"""Canceller: stops what an execution has left running once it ended without success.
+"""Canceller: stops the queries that an execution left running when it ended without success.
 
-It receives the end in Step Functions' "Execution Status Change" event: ABORTED, TIMED_OUT or FAILED. That
-event is best effort, and an outage can outlast its retries, so a schedule calls the canceller too: the sweep
-makes up for every end that was missed, and measures how long executions have been stuck.
+It receives the end in Step Functions' "Execution Status Change" event: ABORTED, TIMED_OUT or FAILED. Its
+delivery is best effort, and an outage can outlast its retries, so a schedule invokes the canceller too: the
+sweep cleans up after every end that was missed, and measures how long executions have been stuck.
 """
 
 import json
@@ -57,7 +57,7 @@ def clean_up(execution_id: str, redrive_count: int, runtime: Runtime) -> None:
             stop_orphan(runtime, query_id)
     unconfirmed = [start for start in execution.announced if start.redrive_count <= redrive_count]
     if unconfirmed:
-        # An executor was about to start a query, and is at work still or dead.
+        # An executor was about to start a query, and is either still running or has crashed.
         answer = runtime.stepfunctions.describe_execution(executionArn=execution_id)
         try:
             request = read_input(json.loads(answer["input"]), runtime.settings)
@@ -74,7 +74,7 @@ def clean_up(execution_id: str, redrive_count: int, runtime: Runtime) -> None:
 
 
 def _count_failure(execution_id: str, runtime: Runtime) -> None:
-    """Failures that no function can count where they happen: untyped ones, and Throttled as the last word."""
+    """Count failures that no other function can count: untyped ones, and Throttled as the final error."""
     error = runtime.stepfunctions.describe_execution(executionArn=execution_id).get("error", "")
     if error == "AthenaQuery.Throttled":
         measure(Metric.THROTTLED)
@@ -84,7 +84,7 @@ def _count_failure(execution_id: str, runtime: Runtime) -> None:
 
 
 def sweep(runtime: Runtime) -> None:
-    """Measure how long executions have been stuck, and clean up after the ends that no event reported."""
+    """Measure how long executions have been stuck, and clean up after ends that no event reported."""
     measure(Metric.OLDEST_STUCK_EXECUTION, _oldest_stuck_seconds(runtime))
     ends = {execution["executionArn"]: execution for execution in _recent_ends(runtime)}
     known = runtime.table.find_executions(list(ends))
@@ -149,7 +149,7 @@ def _oldest_stuck_seconds(runtime: Runtime) -> float:
         else:
             waiting.append(newest.query_id)
     ended = queries.completion_times(runtime.athena, waiting)
-    # A token that was removed was spent: the execution goes on by itself, for example after "Back off".
+    # A removed token has been used: the execution continues without it, for example after "Back off".
     unsettled = [item for item in runtime.table.find_queries(list(ended)).values() if item.task_token]
     stuck += [(now - ended[item.query_id]).total_seconds() for item in unsettled]
     return round(max(stuck), 3)

@@ -1,4 +1,4 @@
-"""The contract with callers. Its one source are the schemas in statemachine/."""
+"""The contract with callers. The schemas in statemachine/ are its only source."""
 
 import json
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _validate_input = fastjsonschema.compile(
     json.loads((_SCHEMAS / "input.schema.json").read_text()), use_default=False, fast_fail=False
 )
 
-# Where the library's own text would not tell a caller what to do.
+# Replaces messages of the library that do not help a caller.
 _MESSAGES = {
     "oneOf": "input must have exactly one of QueryString and NamedQueryId",
     "pattern": "{name} is blank or has an invalid format",
@@ -26,7 +26,7 @@ _MESSAGES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a caller asked for, defaults filled in. `query_string` or `named_query_id` is None, not both."""
+    """A caller's request, with defaults. Either `query_string` or `named_query_id` is None."""
 
     query_string: str | None
     named_query_id: str | None
@@ -43,13 +43,15 @@ class Request:
 def read_input(document: Any, settings: Settings) -> Request:
     """Check an execution's input against input.schema.json.
 
-    Raise InvalidInput that names every fault by its path.
+    Raise InvalidInput, which lists every violation by its path.
     """
     try:
-        # JSON may escape half of a surrogate pair, which is no character and cannot be sent to Athena.
+        # JSON may escape half of a surrogate pair, which is not a character and cannot be sent to Athena.
         json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise InvalidInput("input holds a lone surrogate (\\ud800 to \\udfff), which is not text") from None
+        raise InvalidInput(
+            "input contains a lone surrogate (\\ud800 to \\udfff), which is not text"
+        ) from None
     try:
         _validate_input(document, name_prefix="input")
     except fastjsonschema.JsonSchemaValuesException as faults:

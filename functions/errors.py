@@ -1,16 +1,16 @@
-"""What a caller can meet, one class per name that can be acted on.
+"""The errors of an execution, one class for each name that a caller can act on.
 
 AthenaQueryError              goes to the task as SendTaskFailure
-├── InvalidInput              the execution's input breaks the contract; nothing was started
+├── InvalidInput              the execution's input is invalid; nothing was started
 ├── InvalidRequest            Athena refused the statement at submission
-├── Throttled                 Athena had no room for the query
+├── Throttled                 Athena had no capacity for the query
 ├── Failed                    the query failed, and would fail again
 ├── TransientFailure          the query failed for a transient reason and is not run again
 ├── ScanLimitExceeded         the workgroup's limit stopped the query; it was billed
-├── Cancelled                 somebody stopped the query
+├── Cancelled                 someone stopped the query
 ├── TimedOut                  the query was stopped at its deadline
-└── RunAgain                  never leaves the state machine: "Start query" is to be entered again
-ServiceFault                  leaves a handler as an exception: a fault of AWS, which ASL waits out
+└── RunAgain                  internal to the state machine: enter "Start query" again
+ServiceFault                  leaves a handler as an exception: a fault of AWS, which ASL retries
 InternalFault                 leaves a handler as an exception: a defect of this code
 """
 
@@ -22,7 +22,7 @@ REASON_CHARACTERS = 5_000
 
 
 class AthenaQueryError(Exception):
-    """A query's end that is not a success. `cause()` follows statemachine/error.schema.json."""
+    """An outcome other than success. `cause()` follows statemachine/error.schema.json."""
 
     advice: ClassVar[str]
     retryable: ClassVar[bool] = False
@@ -77,14 +77,14 @@ class AthenaQueryError(Exception):
 
 
 class InvalidInput(AthenaQueryError):
-    advice = "Correct the input as the reason says and start a new execution; nothing was started."
+    advice = "Correct the input as described in the reason and start a new execution; nothing was started."
 
 
 class InvalidRequest(AthenaQueryError):
     advice = (
-        "Correct the statement or its context as the reason says and start a new execution. If access was "
-        "denied, name the data in the stack's settings (readDatabases, readPrefixes, writeDatabases, "
-        "writePrefixes)."
+        "Correct the statement or its context as described in the reason and start a new execution. "
+        "If access was denied, name the data in the stack's settings (readDatabases, readPrefixes, "
+        "writeDatabases, writePrefixes)."
     )
 
 
@@ -95,7 +95,8 @@ class Throttled(AthenaQueryError):
 
 class Failed(AthenaQueryError):
     advice = (
-        "Correct the statement, its data or its permissions as the reason says, then redrive the execution."
+        "Correct the statement, its data or its permissions as described in the reason, "
+        "then redrive the execution."
     )
 
 
@@ -139,11 +140,11 @@ class RunAgain(AthenaQueryError):
 
 
 class ServiceFault(Exception):
-    """An AWS call failed for no fault of the caller. Its text never holds parameters of the call."""
+    """An AWS call failed, and not because of the caller. The text never contains parameters of the call."""
 
 
 class InternalFault(Exception):
-    """A defect of this code. Its text is the class of the exception only: its own text may quote anything."""
+    """A defect of this code. Its text names the exception's class and line only, since a message may quote anything."""
 
 
 def cut(text: str, limit: int) -> str:

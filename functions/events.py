@@ -1,6 +1,6 @@
 """The events that the functions receive: their types, their patterns, and the states that end a query.
 
-infra/workflow.py makes its rules of the patterns, the simulation delivers by them.
+infra/rules.py creates the rules from the patterns, and the simulation delivers events by them.
 """
 
 from typing import Any
@@ -12,12 +12,12 @@ SCHEDULED_EVENT = "Scheduled Event"
 # Athena user guide, "Monitor Athena query events with EventBridge".
 TERMINAL_STATES = ("SUCCEEDED", "FAILED", "CANCELLED")
 
-# Ends of an execution after which a query of it may still run.
+# Statuses of an ended execution whose query may still run.
 UNSUCCESSFUL_STATUSES = ("FAILED", "TIMED_OUT", "ABORTED")
 
 
 def query_ended(work_group: str) -> dict[str, Any]:
-    """The pattern of a query's terminal state change in the workgroup."""
+    """The pattern for terminal state changes of queries in the workgroup."""
     return {
         "source": ["aws.athena"],
         "detail-type": [QUERY_STATE_CHANGE],
@@ -26,7 +26,7 @@ def query_ended(work_group: str) -> dict[str, Any]:
 
 
 def execution_ended(state_machine_arn: str) -> dict[str, Any]:
-    """The pattern of an execution of the state machine that ended without success."""
+    """The pattern for executions of the state machine that ended without success."""
     return {
         "source": ["aws.states"],
         "detail-type": [EXECUTION_STATUS_CHANGE],

@@ -22,7 +22,7 @@ def handler(event: dict[str, Any]) -> None:
 
 
 def run(event: dict[str, Any], runtime: Runtime) -> None:
-    """Start or find the query, store the task token, and settle at once what has already ended.
+    """Start or find the query, store the task token, and settle the task if the query has already ended.
 
     `event` is `{TaskToken, StateName, Execution: {Id, Input, RedriveCount}, Start}`; "Failed" has no Input.
     """
@@ -31,7 +31,7 @@ def run(event: dict[str, Any], runtime: Runtime) -> None:
     try:
         item = _store_token(event, runtime)
     except AthenaQueryError as error:
-        # Found before there was a query to wait for.
+        # There is no query to wait for.
         logger.info("refused", error=error.name)
         if callbacks.fail(runtime.stepfunctions, event["TaskToken"], error):
             measure_outcome(error)
@@ -49,7 +49,7 @@ def run(event: dict[str, Any], runtime: Runtime) -> None:
 def _store_token(event: dict[str, Any], runtime: Runtime) -> QueryItem | None:
     """Store the token in the item of the entry's query, which is started if it was not yet.
 
-    Return None if the execution has ended meanwhile. Raise InvalidInput for a bad input, RunAgain if the
+    Return None if the execution has ended since. Raise InvalidInput for a bad input, RunAgain if the
     execution was redriven since the entry, and what `ensure_query` raises.
     """
     execution, task_token = event["Execution"], event["TaskToken"]

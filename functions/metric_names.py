@@ -1,6 +1,7 @@
 """The metrics that the functions emit. Functions, dashboard, alarms and tests take their names from here.
 
-Each has one dimension, `service`, which is the stack's name. What is per query is in the log line "settled".
+Each has one dimension, `service`, which is the stack's name. Details of a query are in the log line
+"settled".
 """
 
 from enum import StrEnum
@@ -9,9 +10,9 @@ METRICS_NAMESPACE = "AthenaQueries"
 
 
 class Metric(StrEnum):
-    """Counts, unless `UNITS` says otherwise."""
+    """Counts, unless `UNITS` has another unit."""
 
-    # Outcomes: one for each execution that received one.
+    # Outcomes, one for each execution that receives one.
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     TRANSIENT_FAILURE = "TransientFailure"
@@ -23,7 +24,7 @@ class Metric(StrEnum):
     # All of the above but Succeeded, for an alarm on one metric.
     FAILURES = "Failures"
 
-    # Executions that failed without a typed error, and those for which Athena had no room for too long.
+    # Executions that failed without a typed error, and those for which Athena had no capacity for too long.
     UNTYPED_FAILURES = "UntypedFailures"
     THROTTLED = "Throttled"
 
@@ -44,7 +45,7 @@ class Metric(StrEnum):
     # already, or has had no query.
     OLDEST_STUCK_EXECUTION = "OldestStuckExecution"
 
-    # What queries took.
+    # What queries used.
     DATA_SCANNED = "DataScanned"
     ESTIMATED_COST = "EstimatedCost"
     QUEUE_TIME = "QueueTime"

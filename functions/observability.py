@@ -1,6 +1,6 @@
 """Logs and metrics of the functions, and the wrapper that every handler runs in.
 
-Neither SQL nor a task token may come here: log lines carry ids, states, numbers and error names only.
+Neither SQL nor a task token may be passed to it: log lines carry ids, states, numbers and error names only.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def measure(metric: Metric, value: float = 1) -> None:
 
 
 def measure_outcome(error: AthenaQueryError | None) -> None:
-    """Count what an execution received. A start that is retried, or a run that is repeated, is no end."""
+    """Count the outcome of an execution. A throttled start and a rerun are not outcomes."""
     match error:
         case None:
             measure(Metric.SUCCEEDED)

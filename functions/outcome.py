@@ -1,4 +1,4 @@
-"""From a query that has ended to what its caller receives: the output, or one of the typed errors."""
+"""Maps a query that has ended to what its caller receives: the output, or one of the typed errors."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -9,19 +9,19 @@ from functions.settings import Settings
 from functions.statements import only_reads
 from functions.task_table import QueryItem, Terms
 
-# Athena bills megabytes, rounded up, ten at least, and counts in powers of ten: its own limit of 10 MB per
+# Athena bills megabytes, rounded up, at least ten, and counts in powers of ten: its own limit of 10 MB per
 # query is 10,000,000 bytes (WorkGroupConfiguration.BytesScannedCutoffPerQuery, Athena API reference).
 _MEGABYTE = 10**6
 _MEGABYTES_PER_TERABYTE = 10**6
 _LEAST_MEGABYTES = 10
 
-# How Athena words the stop of a query at the workgroup's limit (Athena user guide, troubleshooting of
+# Athena's reason for a query that it stopped at the workgroup's limit (Athena user guide, troubleshooting of
 # workgroups).
 _SCAN_LIMIT = "Bytes scanned limit was exceeded"
 
 
 def output_of(query: Query, *, settled_by: str, attempts: int, settings: Settings) -> dict[str, Any]:
-    """A succeeded query's output, as output.schema.json describes it, but for the preview."""
+    """The output of a query that succeeded, as in output.schema.json, without the preview."""
     return {
         "QueryId": query.query_id,
         "State": query.state,
@@ -46,7 +46,7 @@ def output_of(query: Query, *, settled_by: str, attempts: int, settings: Setting
 
 
 def error_of(query: Query, item: QueryItem, terms: Terms, settings: Settings) -> errors.AthenaQueryError:
-    """The typed error of a query that ended FAILED or CANCELLED, or RunAgain where it is to run again."""
+    """The typed error of a query that ended FAILED or CANCELLED, or RunAgain if it has to run again."""
     if query.state == "CANCELLED" and item.stop_requested:
         # The canceller stopped it for an earlier run of the execution, while a redrive adopted it.
         return errors.RunAgain(query.reason, next_attempt=terms.attempt, redrive_count=terms.redrive_count)

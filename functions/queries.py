@@ -18,7 +18,7 @@ from functions.task_table import Statement
 if TYPE_CHECKING:
     from mypy_boto3_athena import AthenaClient
 
-# Two throttles: the account's number of active queries, and the call rate.
+# Two quotas: the account's number of active queries, and the call rate.
 _THROTTLES = frozenset({"TooManyRequestsException", "ThrottlingException"})
 
 # The request itself cannot be served. Access is denied to data that the stack's settings do not name, or to a
@@ -31,7 +31,7 @@ _SYSTEM_ERROR = 1
 # BatchGetQueryExecution takes 50 ids (Athena API reference).
 _BATCH = 50
 
-# A preview's bounds. Together with the rest of the output they stay well under Step Functions' 256 KiB.
+# Limits of a preview. With the rest of the output it stays well below Step Functions' 256 KiB.
 PREVIEW_CELL_CHARACTERS = 1_024
 PREVIEW_COLUMNS = 200
 PREVIEW_BYTES = 128 * 1024
@@ -42,7 +42,7 @@ _PREVIEW_PAGE_ROWS = 10
 # DDL (1003), Glue validation (1502) and time-outs (206, 210) were measured or are in Athena's error catalog.
 _RECURRING_TYPES = frozenset({206, 210, 1003, 1006, 1401, 1500, 1501, 1502})
 
-# What claims a ClientRequestToken: it reads no data and costs nothing.
+# The statement of a claim: it reads no data and costs nothing.
 CLAIM = "EXPLAIN SELECT 1"
 
 
@@ -94,7 +94,7 @@ class Query:
 def resolve(athena: "AthenaClient", request: Request, settings: Settings) -> Statement:
     """The request's statement with its context, named query and defaults resolved.
 
-    Raise InvalidRequest if there is no such named query, Throttled if Athena is too busy to tell.
+    Raise InvalidRequest if there is no such named query, Throttled if Athena throttles the call.
     """
     if request.named_query_id is None:
         return Statement(
@@ -121,9 +121,9 @@ def start(
     settings: Settings,
     client_request_token: str,
 ) -> str:
-    """Start the query and return its id; the same token gets the same query back.
+    """Start the query and return its id. The same token returns the same query.
 
-    Raise InvalidRequest if Athena refuses the statement, Throttled if it has no room for it, TokenInUse if
+    Raise InvalidRequest if Athena refuses the statement, Throttled if it has no capacity, TokenInUse if
     the token belongs to another statement.
     """
     optional: dict[str, Any] = {}
@@ -152,7 +152,7 @@ def claim(athena: "AthenaClient", settings: Settings, client_request_token: str)
 
     Athena takes a token for one statement only (StartQueryExecution API reference), so after this nothing
     else can be started with it: docs/adr/0011-claim-unconfirmed-starts.md. Raise Throttled if Athena has no
-    room.
+    capacity.
     """
     try:
         with _refusals():
@@ -166,7 +166,7 @@ def claim(athena: "AthenaClient", settings: Settings, client_request_token: str)
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Athena's answers that are the caller's to act on, as typed errors; others are faults and pass."""
+    """Convert errors that the caller can act on into typed errors. Others are faults and pass."""
     try:
         yield
     except ClientError as error:
@@ -183,7 +183,7 @@ def _refusals() -> Iterator[None]:
 
 
 def get_query(athena: "AthenaClient", query_id: str) -> Query:
-    """Read the query's present state: one GetQueryExecution."""
+    """Get the query's current state: one GetQueryExecution."""
     query = athena.get_query_execution(QueryExecutionId=query_id)["QueryExecution"]
     status = query["Status"]
     statistics = query.get("Statistics", {})
@@ -213,7 +213,7 @@ def get_query(athena: "AthenaClient", query_id: str) -> Query:
 
 
 def completion_times(athena: "AthenaClient", query_ids: Sequence[str]) -> dict[str, datetime]:
-    """When each query that has ended did so. Ids that Athena leaves unprocessed are read one by one."""
+    """The completion time of each ended query. Ids that Athena leaves unprocessed are read singly."""
     times: dict[str, datetime] = {}
     for start in range(0, len(query_ids), _BATCH):
         answer = athena.batch_get_query_execution(QueryExecutionIds=query_ids[start : start + _BATCH])
@@ -233,12 +233,12 @@ def completion_times(athena: "AthenaClient", query_ids: Sequence[str]) -> dict[s
 
 
 def stop(athena: "AthenaClient", query_id: str) -> None:
-    """Ask Athena to stop the query, which a little later ends as CANCELLED. An ended one stays as it is."""
+    """Ask Athena to stop the query, which ends as CANCELLED shortly after. An ended one does not change."""
     athena.stop_query_execution(QueryExecutionId=query_id)
 
 
 def preview(athena: "AthenaClient", query: Query, rows: int) -> dict[str, Any]:
-    """The first `rows` rows as output.schema.json describes them, within the bounds above."""
+    """The first `rows` rows as in output.schema.json, within the limits above."""
     columns: list[dict[str, str]] = []
     cells: list[list[str | None]] = []
     truncated = False

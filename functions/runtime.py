@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from mypy_boto3_athena import AthenaClient
     from mypy_boto3_stepfunctions import SFNClient
 
-# One retry bridges a lost connection; what lasts longer is waited out by ASL, where it can be seen.
+# One retry covers a lost connection. ASL retries what lasts longer, visibly in the history.
 CONFIG = Config(connect_timeout=1, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
 
-# What a call takes at most: two tries, and botocore's pause of up to a second between them.
+# The longest time of a call: two attempts, and botocore's delay of up to a second between them.
 CALL_SECONDS = 2 * (1 + 5) + 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """`now` gives epoch seconds; `sleep` pauses for so many seconds."""
+    """`now` returns epoch seconds; `sleep` takes seconds."""
 
     settings: Settings
     athena: "AthenaClient"
@@ -38,7 +38,7 @@ class Runtime:
 
 @cache
 def get_runtime() -> Runtime:
-    """The deployed function's runtime. One session serves all clients: making one is slow."""
+    """The deployed function's runtime. All clients share one session, which is slow to create."""
     settings = Settings.from_environment()
     session = boto3.Session(region_name=settings.region)
     session.events.register("before-call", _require_time)

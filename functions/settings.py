@@ -7,10 +7,10 @@ from typing import Any, cast
 
 SECONDS_PER_DAY = 86_400
 
-# The functions' time limit. AWS calls get their share of it in functions/runtime.py.
+# The functions' time limit, which functions/runtime.py divides among AWS calls.
 FUNCTION_TIMEOUT_SECONDS = 30
 
-# Lambda sets it, and does not let a deployment set it.
+# Lambda sets it, and a deployment cannot.
 _REGION = "AWS_REGION"
 
 

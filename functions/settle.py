@@ -65,7 +65,7 @@ def success(runtime: Runtime, query: Query, terms: Terms, by: SettledBy) -> dict
         try:
             output["Preview"] = queries.preview(runtime.athena, query, terms.preview_rows)
         except (ClientError, BotoCoreError) as unreadable:
-            # The query did succeed, and its result is where the output says.
+            # The query succeeded, and its result is at the output location.
             output["Preview"] = None
             logger.warning("no preview", query_id=query.query_id, fault=fault_name(unreadable))
         except Exception as unreadable:  # noqa: BLE001 - a preview may not fail a query that succeeded

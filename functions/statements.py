@@ -1,11 +1,11 @@
-"""What can be known of a SQL statement without parsing it: whether it only reads."""
+"""Whether a SQL statement only reads, without parsing it."""
 
 # Statements that only read start with one of these. EXECUTE hides what it runs, so it does not count.
 _READS = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "SHOW", "DESCRIBE", "DESC"})
 
 
 def only_reads(sql: str) -> bool:
-    """Whether the statement surely writes nothing. Linear in the length of its leading comments.
+    """Whether the statement certainly writes nothing. Linear in the length of its leading comments.
 
     EXPLAIN runs nothing; EXPLAIN ANALYZE runs what it explains, and counts as a write.
     """

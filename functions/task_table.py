@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# Items as DynamoDB's own API writes them: the resource API would cost a cold start more than it saves here.
+# Items in the format of the low-level API: the resource API would make cold starts slower.
 Attributes = Mapping[str, Any]
 
 KEY = "Id"
@@ -41,8 +41,8 @@ STATEMENT = "Statement/"
 ENDED = "Gone/"
 CLEANED_UP = "CleanedUp/"
 
-# An execution's item holds this many started queries at most: attempts and redrives have no bound, an item
-# has.
+# An execution's item holds at most this many started queries: attempts and redrives are unbounded, the size
+# of an item is not.
 MOST_STARTED = 50
 
 # BatchGetItem takes 100 keys (DynamoDB API reference).
@@ -68,7 +68,7 @@ class Entry:
         """From the state machine's `Start`: `{EnteredTime, RedriveCount, RedriveTime, RunAgain}`.
 
         `RunAgain` is `{Attempt, RedriveCount}`; it is empty on the first attempt, and out of date after a
-        redrive: attempts are counted anew. `RedriveTime` is empty, or absent, before the first redrive. It
+        redrive, which resets the attempts. `RedriveTime` is empty, or absent, before the first redrive. It
         may be later than `EnteredTime`: a redriven state may keep the time of its first entry.
         """
         entered, redrive_count = start["EnteredTime"], int(start["RedriveCount"])
@@ -87,8 +87,8 @@ class Entry:
 class Statement:
     """The SQL of a request and its context, as they were when the entry was announced.
 
-    `query_string` is stored for a named query only, which somebody may edit meanwhile; else it is in the
-    input.
+    `query_string` is stored for a named query only, which may be edited in the meantime; otherwise it is in
+    the input.
     """
 
     query_string: str
@@ -179,7 +179,7 @@ class StartedQuery:
 
 @dataclass(frozen=True, kw_only=True)
 class AnnouncedStart:
-    """A start that was announced and not confirmed yet; `statement` holds what must not change until then.
+    """A start that was announced and is not confirmed; `statement` holds what must not change until it is.
 
     Announcements of earlier releases have no statement.
     """
@@ -234,7 +234,7 @@ class ExecutionItem:
         return next((query.query_id for query in self.started if query.entry_id == entry_id), None)
 
     def announcement_of(self, entry_id: str) -> AnnouncedStart | None:
-        """The start that somebody announced for this entry, and whose result is not known."""
+        """The announced start of this entry, whose result is unknown."""
         return next((start for start in self.announced if start.entry_id == entry_id), None)
 
     @property
@@ -249,7 +249,7 @@ class ExecutionItem:
         return [query_id for query_id, count in newest.items() if count <= redrive_count]
 
     def outdated(self, entry_id: str) -> list[str]:
-        """Attributes that nobody needs once this entry is registered: the oldest starts beyond the bound, and
+        """Attributes that are obsolete once this entry is registered: the oldest starts beyond the limit, and
         all ends but the last.
         """
         others = sorted(
@@ -264,7 +264,7 @@ class ExecutionItem:
 
 @dataclass(frozen=True)
 class TaskTable:
-    """The table called `name`. An item may go `ttl_seconds` after it was last written."""
+    """The table `name`. An item expires `ttl_seconds` after its last write."""
 
     client: "DynamoDBClient"
     name: str
@@ -295,7 +295,7 @@ class TaskTable:
     def register_announced(
         self, execution_id: str, start: AnnouncedStart, query_id: str, now: float
     ) -> ExecutionItem:
-        """Record which query an announced start came to."""
+        """Record which query an announced start started."""
         return self._register(execution_id, start, query_id, now, ())
 
     def withdraw_start(self, entry: Entry, at: float) -> None:
@@ -321,7 +321,7 @@ class TaskTable:
         return ExecutionItem.read(self._get(execution_id))
 
     def find_executions(self, execution_ids: Sequence[str]) -> dict[str, ExecutionItem]:
-        """Each execution's item, empty for one that is not there. The reads are eventually consistent."""
+        """Each execution's item, empty if there is none. The reads are eventually consistent."""
         items = self._get_many(execution_ids)
         return {id_: ExecutionItem.read(items.get(id_, {})) for id_ in execution_ids}
 
@@ -329,14 +329,14 @@ class TaskTable:
         return QueryItem.read(query_id, self._get(query_id))
 
     def find_queries(self, query_ids: Sequence[str]) -> dict[str, QueryItem]:
-        """Each query's item, empty for one that is not there. The reads are eventually consistent."""
+        """Each query's item, empty if there is none. The reads are eventually consistent."""
         items = self._get_many(query_ids)
         return {id_: QueryItem.read(id_, items.get(id_, {})) for id_ in query_ids}
 
     def store_token(self, query_id: str, task_token: str, terms: Terms | None, now: float) -> QueryItem:
         """The executor's half: a task waits for the query. A newer token replaces an older one.
 
-        `terms` is None where the query is registered already.
+        `terms` is None if the query is registered already.
         """
         half = {TASK_TOKEN: {"S": task_token}, **(terms.attributes() if terms else {})}
         return QueryItem.read(query_id, self._merge(query_id, now, put=half))
@@ -407,7 +407,7 @@ class TaskTable:
     ) -> Attributes:
         """Merge attributes into an item, which may not exist yet; return the whole item after or before.
 
-        Those in `put_once` stay as they are where they exist.
+        Those in `put_once` are not changed if they exist.
         """
         put, once = {EXPIRES_AT: _number(int(now) + self.ttl_seconds), **(put or {})}, put_once or {}
         names = {f"#n{number}": name for number, name in enumerate([*put, *once, *drop])}
@@ -433,7 +433,7 @@ class TaskTable:
         return answer.get("Item", {})
 
     def _get_many(self, keys: Sequence[str]) -> dict[str, Attributes]:
-        """The items by their keys. DynamoDB may leave some unprocessed: they are asked for again."""
+        """The items by their keys. DynamoDB may leave some unprocessed; these are requested again."""
         items: dict[str, Attributes] = {}
         for start in range(0, len(keys), _BATCH):
             wanted: Any = [{KEY: {"S": key}} for key in keys[start : start + _BATCH]]

@@ -1,5 +1,5 @@
-"""How much of its time limit the running invocation has left, so that it never dies in the middle of a
-call.
+"""The remaining time of the running invocation, so that a function fails by itself and not in the middle of
+a call.
 """
 
 import math
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class OutOfTime(BotoCoreError):
-    """The function gives up before a call that could outlast its time limit. ASL or Lambda calls it again."""
+    """The function fails before a call that could exceed its time limit. ASL or Lambda retries it."""
 
     fmt = "not enough time left for another call"
 
 
 class TimeBudget:
-    """Of the process: Lambda runs one invocation at a time in it."""
+    """One for the process, in which Lambda runs one invocation at a time."""
 
     def __init__(self) -> None:
         self._remaining_ms: Callable[[], float] = lambda: math.inf
