@@ -144,7 +144,7 @@ class ServiceFault(Exception):
 
 
 class InternalFault(Exception):
-    """A defect of this code. Its text names the exception's class and line only, since a message may quote anything."""
+    """A defect of this code. Its text has the exception's class and place, not its message."""
 
 
 def cut(text: str, limit: int) -> str:
