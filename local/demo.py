@@ -1,37 +1,42 @@
-"""What `make demo` runs: six queries whose outcomes are known, through the whole stack."""
+"""The command `demo`: six queries through the whole stack, each with the outcome that it must have."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
+from local.stack import Stack
 from ops.display import print_rows, print_run
-from ops.execution import Run, follow, result_rows
+from ops.execution import Run, follow, read_rows, start
 
 if TYPE_CHECKING:
     from mypy_boto3_athena import AthenaClient
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_stepfunctions import SFNClient
 
 _ROWS_SHOWN = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
-    """A query, and how it has to end: `error` is None for success, `settled_by` who must have settled it."""
+class Sample:
+    """A query and its expected outcome.
+
+    `error` is None for success; `settled_by` is what must detect the completion; without `events` Athena's
+    events are lost.
+    """
 
     title: str
     document: dict[str, Any]
     states: tuple[str, ...]
     error: str | None = None
-    settled_by: tuple[str, ...] = ("event",)
+    settled_by: str = "event"
     events: bool = True
 
 
-SCENES = (
-    Scene(
+# A sample, its execution, and the lag between the query's completion and the execution's end.
+Result = tuple[Sample, Run, str]
+
+SAMPLES = (
+    Sample(
         title="An aggregate over 336,776 flights",
         document={
             "QueryString": """
@@ -40,12 +45,12 @@ SCENES = (
         },
         states=("Start query", "Done"),
     ),
-    Scene(
-        title="A join in Athena's own dialect",
+    Sample(
+        title="A join in Athena's dialect",
         document={
             "QueryString": """
                 SELECT a.name AS airline,
-                       approx_percentile(f.arr_delay, 0.9) AS delay_of_the_worst_tenth,
+                       approx_percentile(f.arr_delay, 0.9) AS delay_p90_minutes,
                        date_format(max(f.time_hour), '%Y-%m-%d') AS last_flight,
                        cardinality(array_agg(DISTINCT f.dest)) AS destinations
                 FROM flights f JOIN airlines a ON a.carrier = f.carrier
@@ -54,7 +59,7 @@ SCENES = (
         },
         states=("Start query", "Done"),
     ),
-    Scene(
+    Sample(
         title="A query with parameters",
         document={
             "QueryString": """
@@ -64,86 +69,87 @@ SCENES = (
         },
         states=("Start query", "Done"),
     ),
-    Scene(
-        title="A statement that Athena refuses",
+    Sample(
+        title="A statement that Athena rejects",
         document={"QueryString": "SELEKT origin FROM flights"},
         states=("Start query",),
         error="AthenaQuery.InvalidRequest",
     ),
-    Scene(
+    Sample(
         title="A query that fails at run time",
         document={"QueryString": "SELECT CAST(tailnum AS integer) FROM flights"},
         states=("Start query",),
         error="AthenaQuery.Failed",
     ),
-    Scene(
+    Sample(
         title="A query whose event is lost",
         document={"QueryString": "SELECT count(*) AS planes FROM planes"},
         states=("Start query", "Get query status", "Check query status", "Done"),
-        settled_by=("poll",),
+        settled_by="poll",
         events=False,
     ),
 )
 
 
-def perform(
-    console: Console,
-    *,
-    stepfunctions: "SFNClient",
-    athena: "AthenaClient",
-    s3: "S3Client",
-    state_machine_arn: str,
-    deliver_events: Callable[[str], None],
-) -> bool:
-    """Run every scene, then print the summary. Return whether each ended as it has to."""
-    summary = Table(title="What happened", title_justify="left")
-    for heading in ("query", "states entered", "ended", "settled by", "lag", "as it should"):
-        summary.add_column(heading, justify="right" if heading == "lag" else "left")
-    all_well = True
-    for scene in SCENES:
-        console.rule(f"[bold]{scene.title}", align="left")
-        if not scene.events:
-            console.print("Athena's events are switched off: the fallback branch has to find out.")
-        deliver_events("normal" if scene.events else "off")
-        run = follow(
-            stepfunctions, state_machine_arn, scene.document, lambda name: console.print(f"  → {name}")
-        )
-        deliver_events("normal")
-        print_run(console, run)
-        if run.output and run.output["OutputLocation"]:
-            names, rows, more = result_rows(s3, run.output["OutputLocation"], _ROWS_SHOWN)
-            print_rows(console, names, rows, more=more)
-        faults = unexpected(scene, run)
-        all_well = all_well and not faults
-        summary.add_row(
-            scene.title,
-            " → ".join(run.states),
-            run.error or run.status,
-            run.output["SettledBy"] if run.output else "",
-            _lag(athena, run),
-            "[green]yes" if not faults else f"[red]no: {'; '.join(faults)}",
-        )
+def run(console: Console, stack: Stack) -> bool:
+    """Run every sample, then print a summary. Return whether each had its expected outcome."""
+    athena, stepfunctions = stack.client("athena"), stack.client("stepfunctions")
+    results: list[Result] = []
+    for sample in SAMPLES:
+        console.rule(f"[bold]{sample.title}", align="left")
+        if not sample.events:
+            console.print("Athena's events are switched off, so the fallback branch polls.")
+        stack.deliver_events("normal" if sample.events else "off")
+        arn = start(stepfunctions, stack.outputs["StateMachineArn"], sample.document)
+        ended = follow(stepfunctions, arn, lambda name: console.print(f"  → {name}"))
+        stack.deliver_events("normal")
+        print_run(console, ended)
+        if ended.output:
+            print_rows(console, read_rows(athena, ended.output["QueryId"], _ROWS_SHOWN))
+        results.append((sample, ended, _lag(athena, ended)))
     console.print()
-    console.print(summary)
-    return all_well
+    console.print(summarize(results))
+    differences = [f"{sample.title}: {one}" for sample, ended, _ in results for one in compare(sample, ended)]
+    for difference in differences:
+        console.print(f"[red]{difference}")
+    return not differences
 
 
-def unexpected(scene: Scene, run: Run) -> list[str]:
-    """In what the run differs from what the scene says, in words."""
-    faults = []
-    if run.error != scene.error or (run.status == "SUCCEEDED") != (scene.error is None):
-        faults.append(f"expected {scene.error or 'success'}")
-    if run.output and run.output["SettledBy"] not in scene.settled_by:
-        faults.append(f"expected to be settled by {' or '.join(scene.settled_by)}")
-    if tuple(run.states) != scene.states:
-        faults.append(f"expected the states {', '.join(scene.states)}")
-    return faults
+def summarize(results: list[Result]) -> Table:
+    """A table of the outcomes, which fits into 80 columns."""
+    table = Table(title="Summary", title_justify="left")
+    table.add_column("query")
+    # An error's name is what a caller catches: never cut, whatever the width.
+    table.add_column("outcome", no_wrap=True)
+    for heading in ("detected by", "lag", "as expected"):
+        table.add_column(heading, justify="right" if heading == "lag" else "left")
+    for sample, ended, lag in results:
+        table.add_row(
+            sample.title,
+            ended.error or ended.status,
+            ended.output["SettledBy"] if ended.output else "",
+            lag,
+            "[red]no" if compare(sample, ended) else "[green]yes",
+        )
+    return table
 
 
-def _lag(athena: "AthenaClient", run: Run) -> str:
-    """From the query's end, by Athena's clock, to the execution's end."""
-    if run.query_id is None or run.stopped is None:
+def compare(sample: Sample, ended: Run) -> list[str]:
+    """How the execution differs from the sample's expected outcome."""
+    differences = []
+    if ended.error != sample.error or (ended.status == "SUCCEEDED") != (sample.error is None):
+        differences.append(f"expected {sample.error or 'success'}")
+    if ended.output and ended.output["SettledBy"] != sample.settled_by:
+        differences.append(f"expected detection by {sample.settled_by}")
+    if tuple(ended.states) != sample.states:
+        differences.append(f"expected the states {', '.join(sample.states)}")
+    return differences
+
+
+def _lag(athena: "AthenaClient", ended: Run) -> str:
+    """From the query's completion, by Athena's clock, to the execution's end."""
+    if ended.query_id is None or ended.stopped is None:
         return ""
-    query = athena.get_query_execution(QueryExecutionId=run.query_id)["QueryExecution"]
-    lag = run.stopped - query["Status"]["CompletionDateTime"]
+    query = athena.get_query_execution(QueryExecutionId=ended.query_id)["QueryExecution"]
+    lag = ended.stopped - query["Status"]["CompletionDateTime"]
     return f"{lag.total_seconds():.2f} s"

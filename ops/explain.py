@@ -1,135 +1,175 @@
-"""Why is this execution still waiting? The facts, and one conclusion.
+"""Diagnoses a waiting execution: facts from Step Functions, Athena and the task table, and a conclusion."""
 
-Plain boto3: works against an AWS account as it does here.
-"""
-
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
-
-from botocore.exceptions import ClientError
+from typing import TYPE_CHECKING, Any
 
 from functions.events import TERMINAL_STATES
+from functions.task_table import TaskTable
+from ops.deployment import Deployment
+from ops.errors import CommandError, ExitCode
 
+if TYPE_CHECKING:
+    from mypy_boto3_athena import AthenaClient
+    from mypy_boto3_stepfunctions import SFNClient
 
-class Unexplained(Exception):
-    """The facts cannot be had; the text says which and what to do."""
+# BatchGetQueryExecution takes so many ids (Athena API reference).
+_BATCH = 50
+# Events of the history, latest first, that are searched for the state and its task.
+_EVENTS = 100
+_POLLING_STATES = ("Get query status", "Check query status")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is known of an execution. `athena_state` and what follows are of its latest query, if any."""
+    """What is known of an execution. Its query and what belongs to it are those of the latest attempt.
+
+    `since` is when the execution entered its state, `polls_by` when the state's task times out at the latest.
+    """
 
     status: str
-    error: str | None
-    state: str | None
-    since: datetime | None
-    patience_seconds: int
-    poll_seconds: int
+    error: str | None = None
+    state: str | None = None
+    since: datetime | None = None
+    polls_by: datetime | None = None
     query_id: str | None = None
-    athena_state: str | None = None
-    athena_ended: datetime | None = None
+    query_state: str | None = None
+    query_ended: datetime | None = None
     token_stored: bool = False
     recorded_state: str | None = None
+    running_queries: tuple[str, ...] = ()
+    start_unconfirmed: bool = False
 
 
-def gather(execution_arn: str, client: Callable[[str], Any]) -> Facts:
-    """`client` makes a boto3 client of a service. Raise Unexplained if execution or stack are not there."""
-    stepfunctions = client("stepfunctions")
+def gather(execution_arn: str, deployment: Deployment) -> Facts:
+    """Raise CommandError if the execution does not exist, or the stack's task table does not."""
+    stepfunctions: SFNClient = deployment.client("stepfunctions")
     try:
         execution = stepfunctions.describe_execution(executionArn=execution_arn)
-        history = stepfunctions.get_execution_history(
-            executionArn=execution_arn, reverseOrder=True, maxResults=100
-        )
-        # The stack and its state machine have the same name.
-        stack = execution["stateMachineArn"].rpartition(":")[2]
-        described = client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
-    except ClientError as error:
-        raise Unexplained(
-            f"{error.operation_name}: {error.response['Error'].get('Message', 'failed')}"
+    except stepfunctions.exceptions.ExecutionDoesNotExist:
+        raise CommandError(
+            f"there is no execution {execution_arn}; Step Functions keeps an execution for 90 days",
+            ExitCode.FAILED,
         ) from None
-    outputs = {one["OutputKey"]: one["OutputValue"] for one in described["Outputs"]}
-    entered = next((one for one in history["events"] if "stateEnteredEventDetails" in one), None)
-    facts: dict[str, Any] = {
-        "status": execution["status"],
-        "error": execution.get("error"),
-        "state": entered["stateEnteredEventDetails"]["name"] if entered else None,
-        "since": entered["timestamp"] if entered else None,
-        "patience_seconds": int(outputs["PatienceSeconds"]),
-        "poll_seconds": int(outputs["PollSeconds"]),
-    }
-    dynamodb, table = client("dynamodb"), outputs["TaskTableName"]
-    query_id = _latest_query(_item(dynamodb, table, execution_arn))
-    if query_id is None:
-        return Facts(**facts)
-    item = _item(dynamodb, table, query_id)
-    status = client("athena").get_query_execution(QueryExecutionId=query_id)["QueryExecution"]["Status"]
-    return Facts(
-        **facts,
-        query_id=query_id,
-        athena_state=status["State"],
-        athena_ended=status.get("CompletionDateTime"),
-        token_stored="TaskToken" in item,
-        recorded_state=item.get("State", {}).get("S"),
+    history = stepfunctions.get_execution_history(
+        executionArn=execution_arn, reverseOrder=True, maxResults=_EVENTS, includeExecutionData=False
     )
+    facts: dict[str, Any] = {"status": execution["status"], "error": execution.get("error")}
+    for event in history["events"]:
+        if "polls_by" not in facts and (task := event.get("taskScheduledEventDetails")):
+            seconds = task.get("timeoutInSeconds")
+            facts["polls_by"] = event["timestamp"] + timedelta(seconds=seconds) if seconds else None
+        if "stateEnteredEventDetails" in event:
+            facts["state"], facts["since"] = event["stateEnteredEventDetails"]["name"], event["timestamp"]
+            break
+    return Facts(**facts, **_queries(execution_arn, deployment))
 
 
-def _item(dynamodb: Any, table: str, key: str) -> Mapping[str, Any]:
-    answer = dynamodb.get_item(TableName=table, Key={"Id": {"S": key}}, ConsistentRead=True)
-    item: Mapping[str, Any] = answer.get("Item", {})
-    return item
+def _queries(execution_arn: str, deployment: Deployment) -> dict[str, Any]:
+    """The facts on the execution's queries."""
+    dynamodb, name = deployment.client("dynamodb"), deployment.output("TaskTableName")
+    table = TaskTable(dynamodb, name, ttl_seconds=0)
+    try:
+        execution = table.find_execution(execution_arn)
+        items = {started.query_id: table.find_query(started.query_id) for started in execution.started}
+    except dynamodb.exceptions.ResourceNotFoundException:
+        raise CommandError(
+            f"the task table {name} does not exist; deploy the stack again", ExitCode.UNREACHABLE
+        ) from None
+    facts: dict[str, Any] = {"start_unconfirmed": bool(execution.announced)}
+    if not items:
+        return facts
+    statuses = _statuses(deployment.client("athena"), list(items))
+    latest = max(
+        execution.started,
+        key=lambda one: (one.redrive_count, terms.attempt if (terms := items[one.query_id].terms) else 0),
+    ).query_id
+    status = statuses.get(latest, {})
+    return {
+        **facts,
+        "query_id": latest,
+        "query_state": status.get("State", "unknown to Athena"),
+        "query_ended": status.get("CompletionDateTime"),
+        "token_stored": items[latest].task_token is not None,
+        "recorded_state": items[latest].recorded_state,
+        "running_queries": tuple(
+            query_id for query_id, one in statuses.items() if one["State"] not in TERMINAL_STATES
+        ),
+    }
 
 
-def _latest_query(item: Mapping[str, Any]) -> str | None:
-    """The query of the execution's latest entry into "Start query" (functions/task_table.py)."""
-    started = [value["M"] for name, value in item.items() if name.startswith("Started/")]
-    if not started:
-        return None
-    query_id: str = max(started, key=lambda one: float(one["Entered"]["N"]))["QueryId"]["S"]
-    return query_id
+def _statuses(athena: "AthenaClient", query_ids: list[str]) -> dict[str, Any]:
+    """The status of each query that Athena still knows."""
+    found: dict[str, Any] = {}
+    for first in range(0, len(query_ids), _BATCH):
+        answer = athena.batch_get_query_execution(QueryExecutionIds=query_ids[first : first + _BATCH])
+        found |= {query["QueryExecutionId"]: query["Status"] for query in answer["QueryExecutions"]}
+    return found
 
 
 def conclude(facts: Facts, now: datetime) -> str:
-    """One sentence on what the execution waits for and what happens next."""
+    """What the execution waits for and what happens next."""
     if facts.status != "RUNNING":
-        told = f" with {facts.error}" if facts.error else ""
-        return f"It does not wait: it has ended as {facts.status}{told}."
+        return _conclude_ended(facts)
     if facts.state == "Back off":
-        return "A transient failure: the query runs again after the wait."
+        return "The query failed transiently; it runs again after the back-off."
+    if facts.state in _POLLING_STATES:
+        return "The state machine is polling Athena now."
     if facts.query_id is None:
         return (
-            "No query is registered yet: the executor is being called or retried, or Athena has no room. "
-            "See the executor's log."
+            "No query is registered yet: the executor is running or being retried, or Athena is throttling. "
+            "Check the executor's log."
         )
-    if facts.athena_state not in TERMINAL_STATES:
-        return f"Athena says {facts.athena_state}: it waits for the query, as it should."
-    window = facts.patience_seconds if facts.state == "Start query" else facts.poll_seconds
-    look = (facts.since or now) + timedelta(seconds=window)
-    heard = (
-        "the event was noted, but the task was not told" if facts.recorded_state else "its event has not come"
-    )
-    return (
-        f"The query has ended as {facts.athena_state} and {heard}; "
-        f"the state machine looks for itself by {look.astimezone(UTC):%H:%M:%S} UTC."
-    )
+    if facts.query_state not in TERMINAL_STATES:
+        return f"Athena reports {facts.query_state}; the wait is expected."
+    if facts.recorded_state:
+        reason = f"The event of {facts.query_state} was received, but the callback was not sent."
+    else:
+        reason = f"Athena reports {facts.query_state}, but the completion event has not arrived."
+    return f"{reason} {_next_poll(facts.polls_by, now)}"
+
+
+def _conclude_ended(facts: Facts) -> str:
+    ended = f"the execution ended with status {facts.status}" + (f" ({facts.error})" if facts.error else "")
+    if facts.running_queries:
+        return (
+            f"{ended[0].upper()}{ended[1:]}, but a query of it still runs: "
+            f"{', '.join(facts.running_queries)}. The canceller stops it; if it does not within minutes, "
+            "check its log and the dead-letter queue, or run `aws athena stop-query-execution`."
+        )
+    if facts.start_unconfirmed and facts.status != "SUCCEEDED":
+        return (
+            f"{ended[0].upper()}{ended[1:]} while a query was being started. The canceller finds out whether "
+            "it was, and stops it."
+        )
+    return f"Not waiting: {ended}."
+
+
+def _next_poll(polls_by: datetime | None, now: datetime) -> str:
+    if polls_by is None:
+        return "The state machine will poll Athena."
+    if polls_by < now:
+        return f"The state machine was due to poll Athena by {_clock(polls_by)}; check the checker's log."
+    return f"The state machine will poll Athena by {_clock(polls_by)}."
+
+
+def _clock(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%H:%M:%S} UTC"
 
 
 def lines(facts: Facts, now: datetime) -> list[tuple[str, str]]:
     """The facts as label and text, the conclusion last."""
-    ago = f", {(now - facts.since).total_seconds():.0f} s ago" if facts.since else ""
-    told = [
+    entered = f", entered {(now - facts.since).total_seconds():.0f} s ago" if facts.since else ""
+    shown = [
         ("status", facts.status + (f" ({facts.error})" if facts.error else "")),
-        ("state", f"{facts.state or 'none'}{ago}"),
-        ("query", f"{facts.query_id}: {facts.athena_state}" if facts.query_id else "none registered"),
+        ("state", f"{facts.state or 'none'}{entered if facts.status == 'RUNNING' else ''}"),
+        ("query", f"{facts.query_id}: {facts.query_state}" if facts.query_id else "none registered"),
     ]
     if facts.query_id:
-        ended = (
-            f"{facts.athena_ended.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if facts.athena_ended else "not yet"
-        )
-        told += [
-            ("query ended", ended),
-            ("task token", "stored" if facts.token_stored else "not stored: none waits, or it is spent"),
-            ("event", f"noted: {facts.recorded_state}" if facts.recorded_state else "none noted"),
+        ended = facts.query_ended.astimezone(UTC) if facts.query_ended else None
+        shown += [
+            ("query ended", f"{ended:%Y-%m-%d %H:%M:%S} UTC" if ended else "no"),
+            ("task token", "stored" if facts.token_stored else "none stored"),
+            ("event", f"received: {facts.recorded_state}" if facts.recorded_state else "none received"),
         ]
-    return [*told, ("so", conclude(facts, now))]
+    return [*shown, ("conclusion", conclude(facts, now))]

@@ -17,7 +17,8 @@ from typing import Any
 import boto3
 import pytest
 
-from local.stack import REGION, ROOT, _free_port
+from local.environment import REGION
+from local.stack import ROOT, _free_port
 
 ROLE = "test"
 ENVIRONMENTS = 4

@@ -228,6 +228,7 @@ def test_time_limits_may_be_expressions(machines: Machines, callback: dict[str, 
 
     assert (execution["status"], execution["error"]) == ("FAILED", "States.Timeout")
     assert "TaskTimedOut" in machines.history(execution["executionArn"])
+    assert machines.details(execution["executionArn"], "TaskScheduled")[0]["timeoutInSeconds"] == 1
     assert machines.run(machine, {"Seconds": 0})["error"] == "States.QueryEvaluationError"
 
 

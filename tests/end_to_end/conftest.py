@@ -10,22 +10,14 @@ from typing import Any, Protocol
 import pytest
 
 from local import stack as local_stack
-from local.stack import HOME, Stack
-from ops.execution import Run, follow
+from local.stack import Stack
+from ops.execution import Run, follow, start
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of the tests' own, so that a developer's stack is left alone; what takes time is shared."""
-    return share(tmp_path_factory.mktemp("stack"))
-
-
-def share(own: Path) -> Path:
-    """Let a stack's folder have what takes time to make from the usual one."""
-    for shared in ("parquet", "synthesized"):
-        (HOME / shared).mkdir(parents=True, exist_ok=True)
-        (own / shared).symlink_to(HOME / shared)
-    return own
+    return local_stack.share(tmp_path_factory.mktemp("stack"))
 
 
 @pytest.fixture(scope="session")
@@ -50,14 +42,12 @@ class Deployment:
     def run(self, document: Any, *, state_machine_arn: str | None = None) -> Run:
         """Start an execution and wait for its end."""
         arn = state_machine_arn or self.stack.outputs["StateMachineArn"]
-        return follow(self.client("stepfunctions"), arn, document)
+        stepfunctions = self.client("stepfunctions")
+        return follow(stepfunctions, start(stepfunctions, arn, document))
 
     def start(self, document: Any) -> str:
         """Start an execution and return its ARN."""
-        arn: str = self.client("stepfunctions").start_execution(
-            stateMachineArn=self.stack.outputs["StateMachineArn"], input=json.dumps(document)
-        )["executionArn"]
-        return arn
+        return start(self.client("stepfunctions"), self.stack.outputs["StateMachineArn"], document)
 
     def slow_query(self) -> str:
         """SQL that runs far longer than any test waits, and can be interrupted."""

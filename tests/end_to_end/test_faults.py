@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from local import stack as local_stack
-from tests.end_to_end.conftest import Deployment, Eventually, share
+from tests.end_to_end.conftest import Deployment, Eventually
 
 COUNT = {"QueryString": "SELECT count(*) AS flights FROM flights"}
 
@@ -57,7 +57,7 @@ def test_a_crash_of_the_canceller_leaves_nothing_running(
 
 @pytest.fixture(scope="module")
 def chaotic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    own = share(tmp_path_factory.mktemp("chaos"))
+    own = local_stack.share(tmp_path_factory.mktemp("chaos"))
     started = local_stack.up(home=own, chaos="drop=0.3,duplicate=0.2,delay=0-2s,early=0.2,crash=0.1,seed=7")
     yield Deployment(stack=started)
     local_stack.down(own)

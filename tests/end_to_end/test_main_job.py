@@ -10,8 +10,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from local import cdk
 from local import stack as local_stack
-from local.stack import REGION, SETTINGS
+from local.environment import REGION, aws_variables
+from local.stack import SETTINGS
 from tests.end_to_end.conftest import Deployment, Eventually
 
 COUNT = {"QueryString": "SELECT count(*) AS flights FROM flights"}
@@ -168,7 +170,7 @@ def test_a_redrive_starts_a_new_query(deployment: Deployment, eventually: Eventu
 
 
 def test_a_second_stack_in_the_same_place_is_refused(deployment: Deployment, home: Path) -> None:
-    with pytest.raises(local_stack.StackError, match="a stack is up at") as refusal:
+    with pytest.raises(local_stack.StackError, match="a local stack is already running at") as refusal:
         local_stack.up(home=home)
 
     assert refusal.value.code == 2
@@ -176,7 +178,7 @@ def test_a_second_stack_in_the_same_place_is_refused(deployment: Deployment, hom
 
 
 def test_two_stacks_ignore_each_others_queries(deployment: Deployment, home: Path) -> None:
-    other = local_stack.deploy(deployment.stack.port, home, {**SETTINGS, "stackName": "OtherQueries"})
+    other = cdk.deploy(deployment.stack.endpoint, home, {**SETTINGS, "stackName": "OtherQueries"})
 
     ours = deployment.run(COUNT)
     theirs = deployment.run(COUNT, state_machine_arn=other["StateMachineArn"])
@@ -209,7 +211,7 @@ def test_permissions_are_enforced(deployment: Deployment) -> None:
         )
 
 
-def test_boto3_needs_nothing_but_the_printed_exports(deployment: Deployment) -> None:
+def test_boto3_needs_nothing_but_the_exported_variables(deployment: Deployment) -> None:
     program = (
         "import boto3, os, json\n"
         "answer = boto3.client('stepfunctions').start_execution(\n"
@@ -220,7 +222,11 @@ def test_boto3_needs_nothing_but_the_printed_exports(deployment: Deployment) -> 
 
     completed = subprocess.run(  # noqa: S603 - this interpreter, a program of the test's own
         [sys.executable, "-c", program],
-        env={"PATH": os.environ["PATH"], **deployment.stack.exports},
+        env={
+            "PATH": os.environ["PATH"],
+            "STATE_MACHINE_ARN": deployment.stack.outputs["StateMachineArn"],
+            **aws_variables(deployment.stack.endpoint),
+        },
         capture_output=True,
         text=True,
         check=True,

@@ -1,17 +1,12 @@
 """Dashboard and alarms against metrics that the deployed functions have emitted."""
 
-import html
 import json
-import shutil
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from functions.metric_names import METRICS_NAMESPACE, UNITS, Metric
-from local.__main__ import main
-from ops.dashboard import BROWSERS
 from tests.end_to_end.conftest import Deployment, Eventually
 
 COUNT = {"QueryString": "SELECT count(*) AS flights FROM flights"}
@@ -173,60 +168,6 @@ def test_a_function_that_fails_fires_its_alarm(
         assert "FunctionError" in answer
 
     fires_and_clears(deployment, eventually, f"{function}Errors")
-
-
-def test_explain_diagnoses_a_waiting_execution(
-    deployment: Deployment, eventually: Eventually, capsys: pytest.CaptureFixture[str]
-) -> None:
-    deployment.stack.deliver_events("held")
-    arn = deployment.start(COUNT)
-    eventually(lambda: deployment.ended_queries(arn))
-
-    assert main(["--home", deployment.stack.home, "explain", arn]) == 0
-
-    output = capsys.readouterr().out
-    assert "SUCCEEDED" in output
-    assert "its event has not come" in output
-
-
-def test_the_dashboard_is_drawn_from_its_own_definition(deployment: Deployment, tmp_path: Path) -> None:
-    deployment.run(COUNT)
-    file = tmp_path / "dashboard.html"
-
-    assert main(["--home", deployment.stack.home, "dashboard", "--out", str(file)]) == 0
-
-    page = file.read_text()
-    body = json.loads(
-        deployment.client("cloudwatch").get_dashboard(DashboardName=deployment.stack.name)["DashboardBody"]
-    )
-    titles = [one["properties"]["title"] for one in body["widgets"] if one["type"] == "metric"]
-    assert titles
-    assert all(html.escape(title) in page for title in titles)
-    assert "<circle" in page
-    assert "http" not in page, "the page must not load anything"
-
-
-@pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="no Chromium on this machine")
-def test_a_browser_shows_it(deployment: Deployment, tmp_path: Path) -> None:
-    picture = tmp_path / "dashboard.png"
-
-    assert (
-        main(
-            [
-                "--home",
-                deployment.stack.home,
-                "dashboard",
-                "--out",
-                str(tmp_path / "a.html"),
-                "--png",
-                str(picture),
-            ]
-        )
-        == 0
-    )
-
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert picture.stat().st_size > 50_000, "an empty page is smaller"
 
 
 @pytest.mark.parametrize("function", ["Executor", "Checker", "Canceller"])

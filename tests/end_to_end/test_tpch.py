@@ -17,7 +17,7 @@ import pytest
 
 from local import stack as local_stack
 from local.emulator.glue import columns_of, parquet_table
-from tests.end_to_end.conftest import Deployment, share
+from tests.end_to_end.conftest import Deployment
 
 QUERIES = sorted((Path(__file__).parent / "tpch").glob("q*.sql"))
 TABLES = ("customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier")
@@ -36,7 +36,7 @@ def parquet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tpch(tmp_path_factory: pytest.TempPathFactory, parquet: Path) -> Iterator[Deployment]:
-    home = share(tmp_path_factory.mktemp("tpch-stack"))
+    home = local_stack.share(tmp_path_factory.mktemp("tpch-stack"))
     deployment = Deployment(stack=local_stack.up(home=home))
     s3, glue = deployment.client("s3"), deployment.client("glue")
     s3.create_bucket(Bucket="tpch")

@@ -124,6 +124,8 @@ def _attempt(
     seconds = _timeout(state, state_input, context)
     details = {"resourceType": _service(resource), "resource": resource.rpartition(":")[2]}
     scheduled = details | {"region": ministack.get_region(), "parameters": json.dumps(arguments)}
+    if seconds:
+        scheduled["timeoutInSeconds"] = int(seconds)
     _event(record, "TaskScheduled", scheduled)
     _event(record, "TaskStarted", details)
     if callback:

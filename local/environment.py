@@ -1,0 +1,67 @@
+"""What points a process or a client at the local stack, and keeps an AWS account and proxies out of it."""
+
+import os
+import shlex
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+
+REGION = "us-east-1"
+# MiniStack's default account.
+ACCOUNT = "000000000000"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+
+# Variables of an account that would override or contradict the local ones.
+_OVERRIDING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN")
+_LOOPBACK = "127.0.0.1"
+
+
+def aws_variables(endpoint: str) -> dict[str, str]:
+    """What the AWS CLI and the SDKs need in their environment."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        **CREDENTIALS,
+    }
+
+
+def shell_commands(endpoint: str, state_machine_arn: str) -> list[str]:
+    """What `eval` in a shell points at the local stack."""
+    unset = [name for name in _OVERRIDING if name in os.environ]
+    variables = aws_variables(endpoint) | {"STATE_MACHINE_ARN": state_machine_arn} | _proxy_bypass()
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    return ([f"unset {' '.join(unset)}"] if unset else []) + exports
+
+
+def process_environment() -> dict[str, str]:
+    """The environment of this process without anything that points at an AWS account."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return environment | _proxy_bypass()
+
+
+def client(endpoint: str, service: str) -> Any:
+    """A boto3 client of a service, whatever the environment and the configuration files say."""
+    unread = (None, None, None, None)
+    nowhere = (None, None, os.devnull, None)
+    session = boto3.Session(
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        region_name=REGION,
+        botocore_session=botocore.session.Session(
+            session_vars={"profile": unread, "config_file": nowhere, "credentials_file": nowhere}
+        ),
+    )
+    # boto3-stubs has an overload for each literal name and none for a variable.
+    return session.client(service, endpoint_url=endpoint, config=Config(proxies={}))  # type: ignore[call-overload]
+
+
+def _proxy_bypass() -> dict[str, str]:
+    """Where a proxy is configured: no proxy for this machine."""
+    if not any(name.lower() in {"http_proxy", "https_proxy", "all_proxy"} for name in os.environ):
+        return {}
+    hosts = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    value = hosts if _LOOPBACK in hosts.split(",") else ",".join(filter(None, [hosts, _LOOPBACK]))
+    return {"NO_PROXY": value, "no_proxy": value}

@@ -1,0 +1,45 @@
+"""What the command lines of `ops` and `local` have in common: parsers, errors and exit codes."""
+
+import argparse
+import sys
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ops.errors import EXIT_CODES, CommandError, ExitCode, describe
+
+
+def make_parser(program: str, description: str, notes: str = "") -> argparse.ArgumentParser:
+    """A parser whose help ends with the notes and the exit codes."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=description,
+        epilog=f"{notes}\n{EXIT_CODES}".lstrip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(program=program)
+    return parser
+
+
+def add_subcommands(
+    parser: argparse.ArgumentParser,
+) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+    return parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+
+def run(parser: argparse.ArgumentParser, words: list[str] | None) -> int:
+    """Run the command that the words name and return its exit code. A failure is one line on stderr."""
+    arguments = parser.parse_args(words)
+    try:
+        code: int = arguments.run(arguments)
+    except CommandError as error:
+        return _fail(parser, str(error), error.code)
+    except (BotoCoreError, ClientError) as error:
+        return _fail(parser, " ".join(describe(error).split()), ExitCode.UNREACHABLE)
+    except KeyboardInterrupt:
+        return _fail(parser, "interrupted", ExitCode.INTERRUPTED)
+    return code
+
+
+def _fail(parser: argparse.ArgumentParser, message: str, code: ExitCode) -> ExitCode:
+    print(f"{parser.prog}: error: {message}", file=sys.stderr)
+    return code

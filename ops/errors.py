@@ -1,0 +1,61 @@
+"""How a command fails: one line on stderr and an exit code, never a traceback."""
+
+from enum import IntEnum
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # noqa: A004 - botocore's own, and the only one used here
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+)
+
+_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, SSOError)
+
+
+class ExitCode(IntEnum):
+    """FAILED: the query failed, or what was asked about does not exist. UNREACHABLE: AWS or the stack is."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    INTERRUPTED = 130
+
+
+EXIT_CODES = (
+    "Exit codes: 0 success; 1 the query failed, or what was asked about does not exist; 2 usage; "
+    "3 the stack cannot be reached; 130 interrupted."
+)
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked to. The text is one line that says why and what to do."""
+
+    def __init__(self, message: str, code: ExitCode) -> None:
+        super().__init__(" ".join(message.split()))
+        self.code = code
+
+
+def describe(error: BotoCoreError | ClientError) -> str:
+    """One sentence about an AWS call that failed: what, why, and what to do where that is known."""
+    match error:
+        case ClientError():
+            detail = error.response.get("Error", {})
+            text = f"{error.operation_name}: {detail.get('Code', 'failed')}: {detail.get('Message', '')}"
+            return text.rstrip(": ")
+        case ProfileNotFound():
+            return f"{error}; set AWS_PROFILE to a profile of your AWS configuration, or unset it"
+        case NoRegionError():
+            return "no AWS region is configured; set AWS_REGION"
+        case _ if isinstance(error, _CREDENTIALS):
+            return f"{error}; configure AWS credentials, for example with AWS_PROFILE or `aws sso login`"
+        case ConnectionError() | HTTPClientError():
+            return f"{error}; check the network, the region, and AWS_ENDPOINT_URL if it is set"
+        case _:
+            return str(error)

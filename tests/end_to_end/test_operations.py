@@ -1,0 +1,199 @@
+"""The command lines `ops` and `local` against the deployed stack."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local.__main__ import main as local_main
+from local.environment import aws_variables
+from ops.__main__ import main
+from tests.end_to_end.conftest import Deployment, Eventually
+
+COUNT = {"QueryString": "SELECT count(*) AS flights FROM flights"}
+
+
+@pytest.fixture(autouse=True)
+def environment(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `eval "$(python -m local up --detach)"` exports, and nothing else of AWS."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in aws_variables(deployment.stack.endpoint).items():
+        monkeypatch.setenv(name, value)
+
+
+def test_query_prints_states_outcome_and_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(
+        [
+            "query",
+            "SELECT count(*) AS flights, NULL AS nothing FROM flights WHERE origin = ?",
+            "--param",
+            "'JFK'",
+        ]
+    )
+
+    output = capsys.readouterr().out
+    assert code == 0
+    assert "→ Start query\n  → Done\nSUCCEEDED in" in output
+    assert re.search(r"flights\W+nothing", output)
+    assert re.search(r"111279\W+NULL", output)
+
+
+def test_query_prints_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["query", "SELECT name FROM airlines ORDER BY carrier", "--json", "--rows", "2"]) == 0
+
+    document = json.loads(capsys.readouterr().out)
+    assert document["status"] == document["output"]["State"] == "SUCCEEDED"
+    assert document["states"] == ["Start query", "Done"]
+    assert document["columns"] == ["name"]
+    assert document["rows"] == [["Endeavor Air Inc."], ["American Airlines Inc."]]
+    assert document["moreRows"] is True
+
+
+def test_query_shows_the_typed_error_of_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["query", "SELEKT 1", "--json"]) == 1
+
+    document = json.loads(capsys.readouterr().out)
+    assert (document["status"], document["error"]) == ("FAILED", "AthenaQuery.InvalidRequest")
+    assert document["cause"]["Advice"]
+
+
+def test_query_downloads_the_complete_result(tmp_path: Path) -> None:
+    statement, result = tmp_path / "planes.sql", tmp_path / "planes.csv"
+    statement.write_text("SELECT tailnum, engines FROM planes")
+
+    assert main(["query", "--file", str(statement), "--csv", str(result), "--rows", "0"]) == 0
+
+    with result.open() as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["tailnum", "engines"]
+    assert len(rows) == 1 + 3_322
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_statement_without_a_csv_result_has_nothing_to_download(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["query", "SHOW TABLES", "--csv", str(tmp_path / "tables.csv")]) == 1
+
+    assert "the statement has no CSV result" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_explain_diagnoses_a_waiting_execution(
+    deployment: Deployment, eventually: Eventually, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployment.stack.deliver_events("held")
+    arn = deployment.start(COUNT)
+    eventually(lambda: deployment.ended_queries(arn))
+
+    assert main(["explain", arn]) == 0
+
+    output = capsys.readouterr().out
+    assert re.search(
+        r"Athena reports SUCCEEDED, but the completion event has not arrived\. "
+        r"The state machine will poll Athena by \d\d:\d\d:\d\d UTC\.",
+        output,
+    )
+
+
+def test_an_unknown_execution_has_a_message_of_its_own(
+    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = deployment.stack.outputs["StateMachineArn"]
+    arn = machine.replace(":stateMachine:", ":execution:") + ":no-such-execution"
+
+    assert main(["explain", arn]) == 1
+
+    assert f"there is no execution {arn}" in capsys.readouterr().err
+
+
+def test_stop_stops_the_execution_and_its_query(deployment: Deployment, eventually: Eventually) -> None:
+    arn = deployment.start({"QueryString": deployment.slow_query()})
+    (query_id,) = eventually(lambda: deployment.running_queries(arn))
+
+    assert main(["stop", arn]) == 0
+
+    assert deployment.ended(arn, eventually)["status"] == "ABORTED"
+    eventually(lambda: deployment.query(query_id)["Status"]["State"] == "CANCELLED")
+
+
+def test_the_local_shortcut_needs_no_environment(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+
+    assert local_main(["--home", deployment.stack.home, "query", "SELECT 1 AS one", "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["rows"] == [["1"]]
+
+
+def test_the_dashboard_has_the_graphs_of_its_definition_that_have_data(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    deployment.run(COUNT)
+    picture = tmp_path / "dashboard.svg"
+
+    assert main(["dashboard", "--out", str(picture), "--hours", "1"]) == 0
+
+    drawing = picture.read_text()
+    body = json.loads(
+        deployment.client("cloudwatch").get_dashboard(DashboardName=deployment.stack.name)["DashboardBody"]
+    )
+    widgets = [one["properties"] for one in body["widgets"] if one["type"] == "metric"]
+    emitted = {
+        (one["Namespace"], one["MetricName"])
+        for one in deployment.client("cloudwatch").list_metrics()["Metrics"]
+    }
+    for widget in widgets:
+        has_data = any((metric[0], metric[1]) in emitted for metric in widget["metrics"])
+        assert (widget["title"] in drawing) == has_data, widget["title"]
+
+
+def dead_letters(deployment: Deployment) -> int:
+    answer = deployment.client("sqs").get_queue_attributes(
+        QueueUrl=deployment.stack.outputs["DeadLetterQueueUrl"], AttributeNames=["All"]
+    )
+    return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
+
+def test_dead_letters_are_replayed_once_their_cause_is_gone(
+    deployment: Deployment, eventually: Eventually, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployment.stack.outage("athena:*", "InternalServerException")
+    arn = deployment.start({"QueryString": deployment.slow_query()})
+    deployment.stack.end_outage()
+    (query_id,) = eventually(lambda: deployment.running_queries(arn))
+    deployment.stack.outage("athena:*", "InternalServerException")
+    deployment.client("stepfunctions").stop_execution(executionArn=arn)
+    eventually(lambda: dead_letters(deployment) == 1)
+
+    assert main(["replay-dead-letters", "--dry-run"]) == 0
+    assert dead_letters(deployment) == 1
+    assert main(["replay-dead-letters"]) == 1
+    assert dead_letters(deployment) == 1
+    deployment.stack.end_outage()
+    assert main(["replay-dead-letters"]) == 0
+
+    assert dead_letters(deployment) == 0
+    assert deployment.query(query_id)["Status"]["State"] == "CANCELLED"
+    dry, failed, replayed = (table for table in capsys.readouterr().out.split("┏")[1:])
+    assert "to replay" in dry
+    assert "left in the queue: ServiceFault" in failed
+    assert re.search(r"canceller\W+Step Functions Execution Status Change\W+replayed\W+1", replayed)
+
+
+def test_the_modules_run_as_commands() -> None:
+    for module in ("ops", "local"):
+        completed = subprocess.run(  # noqa: S603 - this interpreter
+            [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True
+        )
+        assert "replay-dead-letters" in completed.stdout
+        assert "Exit codes: 0 success" in completed.stdout

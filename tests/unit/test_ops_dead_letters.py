@@ -1,0 +1,226 @@
+"""The replay of the dead-letter queue: which function gets which event, and what stays in the queue."""
+
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from botocore.response import StreamingBody
+from botocore.stub import Stubber
+from rich.console import Console
+
+from ops.dead_letters import NotReplayable, parse, replay
+from ops.deployment import Deployment
+
+QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters"
+FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:"
+EVENT = {"detail-type": "Athena Query State Change", "detail": {"queryExecutionId": "q"}}
+FUNCTIONS = {"stack-checker": "checker", "stack-canceller": "canceller"}
+OUTPUTS = {
+    "ExecutorFunctionName": "stack-executor",
+    "CheckerFunctionName": "stack-checker",
+    "CancellerFunctionName": "stack-canceller",
+    "DeadLetterQueueUrl": QUEUE,
+}
+
+
+def message(number: int, body: Any, target: str | None = None) -> dict[str, Any]:
+    found = {"MessageId": f"m{number}", "ReceiptHandle": f"r{number}", "Body": json.dumps(body)}
+    if target:
+        attribute = {"DataType": "String", "StringValue": target}
+        return {**found, "MessageAttributes": {"TARGET_ARN": attribute}}
+    return found
+
+
+def from_lambda(number: int, function: str = "stack-checker") -> dict[str, Any]:
+    context = {"functionArn": f"{FUNCTION}{function}:$LATEST", "condition": "RetriesExhausted"}
+    return message(number, {"requestContext": context, "requestPayload": EVENT, "responsePayload": {}})
+
+
+def from_eventbridge(number: int, function: str = "stack-canceller") -> dict[str, Any]:
+    return message(number, EVENT, FUNCTION + function)
+
+
+@pytest.mark.parametrize(
+    ("received", "role"), [(from_lambda(1), "checker"), (from_eventbridge(1), "canceller")]
+)
+def test_the_event_goes_to_the_function_that_it_failed_in(received: dict[str, Any], role: str) -> None:
+    letter = parse(received, FUNCTIONS)
+
+    assert (letter.role, letter.event_type) == (role, "Athena Query State Change")
+    assert json.loads(letter.payload) == EVENT
+
+
+@pytest.mark.parametrize(
+    "received",
+    [
+        {"Body": "no JSON"},
+        {"Body": "[]"},
+        message(1, EVENT),
+        message(1, {"requestPayload": "text", "requestContext": {"functionArn": f"{FUNCTION}stack-checker"}}),
+        message(1, {"requestPayload": EVENT, "requestContext": None}),
+        from_lambda(1, "somebody-elses-function"),
+        from_eventbridge(1, "somebody-elses-function"),
+    ],
+)
+def test_a_message_that_is_no_dead_letter_of_the_stack_is_not_replayed(received: dict[str, Any]) -> None:
+    with pytest.raises(NotReplayable):
+        parse(received, FUNCTIONS)
+
+
+class Queue:
+    """SQS and Lambda of the stack, stubbed."""
+
+    def __init__(self) -> None:
+        session = boto3.Session(
+            aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-west-1"
+        )
+        self.clients: dict[str, Any] = {"sqs": session.client("sqs"), "lambda": session.client("lambda")}
+        self.sqs, self.lambda_ = Stubber(self.clients["sqs"]), Stubber(self.clients["lambda"])
+        self.deployment = Deployment(
+            name="stack",
+            created=datetime(2026, 1, 1, tzinfo=UTC),
+            outputs=OUTPUTS,
+            client=self.clients.__getitem__,
+        )
+
+    def receives(self, *messages: dict[str, Any]) -> None:
+        parameters = {
+            "QueueUrl": QUEUE,
+            "MaxNumberOfMessages": 10,
+            "MessageAttributeNames": ["TARGET_ARN"],
+            "VisibilityTimeout": 300,
+            "WaitTimeSeconds": 2,
+        }
+        self.sqs.add_response("receive_message", {"Messages": list(messages)}, parameters)
+
+    def deletes(self, handle: str) -> None:
+        self.sqs.add_response("delete_message", {}, {"QueueUrl": QUEUE, "ReceiptHandle": handle})
+
+    def releases(self, *handles: str) -> None:
+        entries = [
+            {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": 0}
+            for number, handle in enumerate(handles)
+        ]
+        self.sqs.add_response(
+            "change_message_visibility_batch",
+            {"Successful": [], "Failed": []},
+            {"QueueUrl": QUEUE, "Entries": entries},
+        )
+
+    def invokes(self, function: str, error: str | None = None) -> None:
+        body = json.dumps({"errorType": error} if error else None).encode()
+        answer: dict[str, Any] = {
+            "StatusCode": 200,
+            "Payload": StreamingBody(io.BytesIO(body), len(body)),
+        }
+        if error:
+            answer["FunctionError"] = "Unhandled"
+        parameters = {"FunctionName": function, "Payload": json.dumps(EVENT).encode()}
+        self.lambda_.add_response("invoke", answer, parameters)
+
+    def replay(self, *, dry_run: bool = False) -> tuple[int, str]:
+        """The exit code and what was printed."""
+        printed = io.StringIO()
+        code = replay(self.deployment, Console(file=printed, width=120), dry_run=dry_run)
+        return code, printed.getvalue()
+
+
+@pytest.fixture
+def queue() -> Iterator[Queue]:
+    stubbed = Queue()
+    with stubbed.sqs, stubbed.lambda_:
+        yield stubbed
+        stubbed.sqs.assert_no_pending_responses()
+        stubbed.lambda_.assert_no_pending_responses()
+
+
+def test_a_message_is_deleted_after_its_function_succeeded(queue: Queue) -> None:
+    queue.receives(from_lambda(1))
+    queue.invokes("stack-checker")
+    queue.deletes("r1")
+    queue.receives()
+
+    code, printed = queue.replay()
+
+    assert code == 0
+    assert "replayed" in printed
+
+
+def test_a_message_stays_if_its_function_fails_and_is_released(queue: Queue) -> None:
+    queue.receives(from_lambda(1))
+    queue.invokes("stack-checker", error="ServiceFault")
+    queue.receives()
+    queue.releases("r1")
+
+    code, printed = queue.replay()
+
+    assert code == 1
+    assert "left in the queue: ServiceFault" in printed
+
+
+def test_a_message_that_comes_again_is_not_replayed_again(queue: Queue) -> None:
+    queue.receives(from_lambda(1))
+    queue.invokes("stack-checker", error="ServiceFault")
+    queue.receives({**from_lambda(1), "ReceiptHandle": "r1-again"})
+    queue.releases("r1-again")
+
+    assert queue.replay()[0] == 1
+
+
+def test_a_foreign_message_is_left_and_the_others_are_replayed(queue: Queue) -> None:
+    queue.receives(from_lambda(1, "somebody-elses-function"))
+    queue.receives(from_eventbridge(2))
+    queue.invokes("stack-canceller")
+    queue.deletes("r2")
+    queue.receives()
+    queue.releases("r1")
+
+    code, printed = queue.replay()
+
+    assert code == 1
+    assert "names no function of this stack" in printed
+
+
+def test_a_refused_invocation_leaves_the_message(queue: Queue) -> None:
+    queue.receives(from_lambda(1))
+    queue.lambda_.add_client_error("invoke", "AccessDeniedException", "not authorized")
+    queue.receives()
+    queue.releases("r1")
+
+    code, printed = queue.replay()
+
+    assert code == 1
+    assert "Invoke: AccessDeniedException: not authorized" in printed
+
+
+def test_a_dry_run_invokes_nothing_and_deletes_nothing(queue: Queue) -> None:
+    queue.receives(from_lambda(1), from_eventbridge(2))
+    queue.receives()
+    queue.releases("r1", "r2")
+
+    code, printed = queue.replay(dry_run=True)
+
+    assert code == 0
+    assert printed.count("to replay") == 2
+
+
+def test_an_interrupted_replay_releases_what_it_holds(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    queue.receives(from_lambda(1))
+    queue.releases("r1")
+    monkeypatch.setattr("ops.dead_letters._invoke", interrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        queue.replay()
+
+
+def test_an_empty_queue_is_a_success(queue: Queue) -> None:
+    queue.receives()
+
+    assert queue.replay() == (0, "the dead-letter queue is empty\n")
