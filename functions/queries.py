@@ -172,7 +172,7 @@ def _refusals() -> Iterator[None]:
     except ClientError as error:
         code = error.response["Error"]["Code"]
         reason = error.response["Error"].get("Message", code)
-        # The code was measured on Athena; the API reference says only that such a request is an error.
+        # The code was measured on Athena; the API reference documents only that such a request is an error.
         if error.response.get("AthenaErrorCode") == "IDEMPOTENT_PARAMETER_MISMATCH":
             raise TokenInUse from None
         if code in _THROTTLES:

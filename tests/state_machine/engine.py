@@ -1,8 +1,8 @@
-"""The document on an engine that is not ours: moto's Step Functions interpreter, in real time.
+"""The document on a third-party engine: moto's Step Functions interpreter, in real time.
 
-moto leaves the evaluation of JSONata open; jsonata-python fills it in. Lambda invocations go to doubles that
-a test gives. Where moto differs from AWS: it has no RedriveExecution and no Execution.RedriveCount; a retried
-callback task keeps its token, and hears its last failure again for a while.
+moto does not evaluate JSONata; jsonata-python does. Lambda invocations go to test doubles. Where moto differs
+from AWS: it has no RedriveExecution and no Execution.RedriveCount; a retried callback task keeps its token,
+and receives its last failure again for a while.
 """
 
 import json
@@ -34,7 +34,7 @@ Double = Callable[["Engine", dict[str, Any]], Any]
 
 
 class Raised(Exception):
-    """What a double raises to let its function fail with the error `name`."""
+    """Raised by a double to make its function fail with the error `name`."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

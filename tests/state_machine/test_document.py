@@ -1,4 +1,4 @@
-"""A walk over the document: what must be true of it whatever happens."""
+"""Invariants of the document, checked by a walk over its states."""
 
 import json
 import re
@@ -109,20 +109,20 @@ def test_a_callback_task_passes_its_token_and_its_entry(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_errors_are_retried_by_name_with_jitter_and_a_growing_pause(name: str) -> None:
+def test_errors_are_retried_by_name_with_jitter_and_back_off(name: str) -> None:
     retried: set[str] = set()
     for retrier in TASKS[name]["Retry"]:
         assert retrier["JitterStrategy"] == "FULL"
         assert retrier["BackoffRate"] > 1
         assert not retried & set(retrier["ErrorEquals"])
         retried |= set(retrier["ErrorEquals"])
-    # The blanket names would match the typed failures, and run a caller's own error again.
+    # Wildcards would match the typed failures, and retry a caller's own error.
     assert not retried & {"States.ALL", "States.TaskFailed", *TYPED}
     assert {"ServiceFault", "Runtime.ExitError", "Runtime.OutOfMemory", "Sandbox.Timedout"} <= retried
 
 
 def mean_seconds(retrier: Any) -> float:
-    """How long all retries take on average: full jitter halves each pause."""
+    """The average duration of all retries: full jitter halves each delay."""
     pauses = (
         min(retrier["IntervalSeconds"] * retrier["BackoffRate"] ** retry, retrier["MaxDelaySeconds"])
         for retry in range(retrier["MaxAttempts"])

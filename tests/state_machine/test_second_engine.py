@@ -1,4 +1,4 @@
-"""The document means on moto's engine what it means on ours."""
+"""The document behaves the same on moto's engine."""
 
 import json
 from typing import Any
@@ -81,7 +81,7 @@ def test_a_throttled_start_is_retried_within_its_entry() -> None:
 
 
 @pytest.mark.parametrize("error", ["ServiceFault", "Runtime.ExitError", "Sandbox.Timedout"])
-def test_an_executor_that_raises_is_called_again_at_once(error: str) -> None:
+def test_an_executor_that_raises_is_retried(error: str) -> None:
     def executor(machine: Engine, payload: dict[str, Any]) -> None:
         if len(machine.calls) == 1:
             raise Raised(error)
@@ -155,7 +155,7 @@ def test_a_rerun_enters_start_query_again_as_the_next_attempt() -> None:
     assert first["EnteredTime"] != second["EnteredTime"]
 
 
-def test_a_lost_event_is_made_up_for_by_a_look() -> None:
+def test_a_poll_settles_a_query_whose_event_is_lost() -> None:
     def checker(_machine: Engine, _payload: dict[str, Any]) -> Any:
         return {"QueryId": "q-1", "State": "SUCCEEDED", "WaitSeconds": 1, "Output": OUTPUT}
 
@@ -164,11 +164,11 @@ def test_a_lost_event_is_made_up_for_by_a_look() -> None:
         states = machine.states(execution["executionArn"])
     assert json.loads(execution["output"]) == OUTPUT
     assert states == ["Start query", "Get query status", "Check query status", "Done"]
-    (_, started), (_, looked) = machine.calls
-    assert looked == {"ExecutionId": execution["executionArn"], "Start": started["Start"]}
+    (_, started), (_, polled) = machine.calls
+    assert polled == {"ExecutionId": execution["executionArn"], "Start": started["Start"]}
 
 
-def test_the_fallback_waits_with_a_fresh_token_and_looks_again() -> None:
+def test_the_fallback_waits_with_a_fresh_token_and_polls_again() -> None:
     def executor(machine: Engine, payload: dict[str, Any]) -> None:
         if [function for function, _ in machine.calls].count("executor") == 3:
             succeed_soon(machine, payload)
@@ -180,15 +180,15 @@ def test_the_fallback_waits_with_a_fresh_token_and_looks_again() -> None:
         execution = machine.run(INPUT)
         states = machine.states(execution["executionArn"])
     assert execution["status"] == "SUCCEEDED"
-    look = ["Get query status", "Check query status", "Wait"]
-    assert states == ["Start query", *look, *look, "Done"]
+    poll = ["Get query status", "Check query status", "Wait"]
+    assert states == ["Start query", *poll, *poll, "Done"]
     executors = [payload for function, payload in machine.calls if function == "executor"]
     assert len({payload["TaskToken"] for payload in executors}) == 3
     assert len({json.dumps(payload["Start"]) for payload in executors}) == 1
 
 
 @pytest.mark.parametrize("state", ["FAILED", "CANCELLED"])
-def test_a_failure_that_a_look_finds_is_told_by_the_executor(state: str) -> None:
+def test_the_executor_sends_a_failure_that_a_poll_detects(state: str) -> None:
     def executor(machine: Engine, payload: dict[str, Any]) -> None:
         if payload["StateName"] == "Failed":
             fail_soon(machine, payload, "AthenaQuery.Failed", {"QueryId": "q-1"})
@@ -203,7 +203,7 @@ def test_a_failure_that_a_look_finds_is_told_by_the_executor(state: str) -> None
     assert states == ["Start query", "Get query status", "Check query status", "Failed"]
 
 
-def test_a_look_that_fails_is_repeated() -> None:
+def test_a_poll_that_fails_is_retried() -> None:
     def checker(machine: Engine, _payload: dict[str, Any]) -> Any:
         if len(machine.calls) == 2:
             raise Raised("ServiceFault")

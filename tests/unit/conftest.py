@@ -1,6 +1,6 @@
-"""Unit tests open no socket, and check every AWS request whole against botocore's model.
+"""Unit tests open no sockets, and check each complete AWS request against botocore's model.
 
-The task table is moto's DynamoDB, so tests assert what is in it and not how it was written.
+The task table is moto's DynamoDB, so tests assert its contents, and not how they were written.
 """
 
 from collections.abc import Iterator
@@ -41,13 +41,13 @@ SETTINGS = Settings(
 
 @pytest.fixture(autouse=True)
 def no_sockets(request: pytest.FixtureRequest) -> None:
-    """One that tests a socket asks for the fixture `socket_enabled`."""
+    """A test that needs one uses the fixture `socket_enabled`."""
     if "socket_enabled" not in request.fixturenames:
         pytest_socket.disable_socket()
 
 
 class Clock:
-    """Virtual time: `now` moves by what a function sleeps."""
+    """Virtual time: `now` advances by what a function sleeps."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -58,8 +58,8 @@ class Clock:
 
 @dataclass(frozen=True, kw_only=True)
 class Stubbed:
-    """A runtime whose calls of Athena and Step Functions must be the expected ones, in order, parameters and
-    all.
+    """A runtime whose calls to Athena and Step Functions must be the expected ones, in order and with their
+    parameters.
     """
 
     runtime: Runtime
@@ -84,7 +84,7 @@ class Stubbed:
         )
 
     def expect_callback(self, operation: str, token: str, **expected: Any) -> list[dict[str, Any]]:
-        """A SendTaskSuccess or SendTaskFailure, checked against its schema; what was sent is kept."""
+        """A SendTaskSuccess or SendTaskFailure, validated against its schema and recorded."""
         sent: list[dict[str, Any]] = []
         stub = self._stub(operation)
         stub.add_response(_method(operation), {}, None)

@@ -1,4 +1,4 @@
-"""Events, items and answers as AWS gives them, shared by the unit tests."""
+"""Events, items and responses in AWS's format, shared by the unit tests."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ ENTRY = entry_id()
 
 
 def task(document: Any, *, redrive_count: int = 0, **changes: Any) -> dict[str, Any]:
-    """What the state machine sends the executor from "Start query"."""
+    """The event that "Start query" sends to the executor."""
     return {
         "TaskToken": TOKEN,
         "StateName": "Start query",
@@ -103,7 +103,7 @@ def claim_request(token: str = ENTRY) -> dict[str, Any]:
 
 
 def query_execution(state: str, *, sql: str = SQL, error: Item | None = None, **changes: Any) -> Item:
-    """GetQueryExecution's answer; the query was submitted at NOW - 2 and ended at NOW."""
+    """The response of GetQueryExecution; the query was submitted at NOW - 2 and ended at NOW."""
     status: Item = {"State": state, "SubmissionDateTime": datetime.fromtimestamp(NOW - 2, UTC)}
     if state in {"SUCCEEDED", "FAILED", "CANCELLED"}:
         status["CompletionDateTime"] = datetime.fromtimestamp(NOW, UTC)

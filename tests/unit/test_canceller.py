@@ -1,6 +1,4 @@
-"""The canceller: what it stops, how it resolves a start that nobody confirmed, and what a sweep makes up
-for.
-"""
+"""The canceller: what it stops, how it resolves an unconfirmed start, and what a sweep cleans up."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -55,7 +53,7 @@ def expect_description(stubbed: Stubbed, **changes: Any) -> None:
     stubbed.expect("DescribeExecution", {"executionArn": EXECUTION}, description)
 
 
-def test_what_still_runs_is_stopped(stubbed: Stubbed) -> None:
+def test_running_queries_are_stopped(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, started())
     stubbed.expect("GetQueryExecution", GET, query_execution("RUNNING"))
     stubbed.expect("StopQueryExecution", GET)
@@ -66,7 +64,7 @@ def test_what_still_runs_is_stopped(stubbed: Stubbed) -> None:
     assert stubbed.item(QUERY) == {"StopRequested": {"BOOL": True}}
 
 
-def test_what_has_ended_is_left_alone(stubbed: Stubbed) -> None:
+def test_ended_queries_are_not_stopped(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, started())
     stubbed.expect("GetQueryExecution", GET, query_execution("FAILED"))
 
@@ -78,7 +76,7 @@ def test_what_has_ended_is_left_alone(stubbed: Stubbed) -> None:
 @pytest.mark.parametrize(
     "item", [started(redrive_count=1), {**started(), **started(entry="2", redrive_count=1)}]
 )
-def test_queries_of_a_later_redrive_and_those_it_adopted_run_on(
+def test_queries_of_a_later_redrive_and_adopted_queries_continue(
     stubbed: Stubbed, item: dict[str, Any]
 ) -> None:
     stubbed.put_item(EXECUTION, item)
@@ -86,7 +84,7 @@ def test_queries_of_a_later_redrive_and_those_it_adopted_run_on(
     canceller.run(ABORTED, stubbed.runtime)
 
 
-def test_a_start_that_came_to_nothing_is_claimed(stubbed: Stubbed) -> None:
+def test_a_start_that_started_nothing_is_claimed(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, announced())
     expect_description(stubbed)
     stubbed.expect("StartQueryExecution", claim_request(), {"QueryExecutionId": OTHER_QUERY})
@@ -113,7 +111,7 @@ def test_the_query_of_an_executor_that_died_is_found_and_stopped(stubbed: Stubbe
     assert stubbed.item(EXECUTION) == {**started(), **CLEANED_UP}
 
 
-def test_a_claim_for_which_athena_has_no_room_is_repeated_by_the_sweep(stubbed: Stubbed) -> None:
+def test_a_throttled_claim_is_repeated_by_the_sweep(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, announced())
     expect_description(stubbed)
     stubbed.expect_error("StartQueryExecution", claim_request(), "TooManyRequestsException")
@@ -160,7 +158,7 @@ def listed(arn: str, *, age: timedelta = timedelta(minutes=1), **changes: Any) -
 
 
 def expect_lists(stubbed: Stubbed, **executions: list[dict[str, Any]]) -> None:
-    """What ListExecutions answers for each status, in the order of a sweep."""
+    """The response of ListExecutions for each status, in the order of a sweep."""
 
     def expect(status: str, found: list[dict[str, Any]], **more: str) -> None:
         parameters = {"stateMachineArn": STATE_MACHINE, "statusFilter": status, **more}
@@ -184,7 +182,7 @@ def test_a_sweep_cleans_up_after_an_end_that_no_event_reported(stubbed: Stubbed)
     assert stubbed.item(EXECUTION) == {**started(), **CLEANED_UP}
 
 
-def test_a_sweep_leaves_what_was_cleaned_up(stubbed: Stubbed) -> None:
+def test_a_sweep_skips_what_was_cleaned_up(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, {**started(), **CLEANED_UP})
     expect_lists(stubbed, FAILED=[listed(EXECUTION, status="FAILED")])
 
@@ -201,7 +199,7 @@ def test_a_sweep_cleans_up_after_each_redrive(stubbed: Stubbed) -> None:
     assert stubbed.item(EXECUTION).items() >= {"CleanedUp/1": {"BOOL": True}}.items()
 
 
-def test_a_sweep_goes_on_after_a_fault_and_reports_it(stubbed: Stubbed) -> None:
+def test_a_sweep_continues_after_a_fault_and_reports_it(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, started())
     expect_lists(stubbed, ABORTED=[listed(EXECUTION), listed(f"{EXECUTION}-other")])
     stubbed.expect_error("GetQueryExecution", GET, "InternalServerException")
@@ -256,7 +254,7 @@ def test_an_execution_without_a_query_is_stuck_since_its_start(
     [("RUNNING", waiting()), ("FAILED", {"State": {"S": "FAILED"}})],
     ids=["runs", "settled"],
 )
-def test_an_execution_that_waits_for_its_query_or_goes_on_by_itself_is_not_stuck(
+def test_an_execution_that_waits_for_its_query_or_for_no_callback_is_not_stuck(
     stubbed: Stubbed, measured: dict[str, float], state: str, item: dict[str, Any]
 ) -> None:
     stubbed.put_item(EXECUTION, started())

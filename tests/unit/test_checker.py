@@ -1,4 +1,4 @@
-"""The checker: every end of a query, sent once, and its answers to the state machine's polls."""
+"""The checker: it sends every outcome of a query once, and answers the state machine's polls."""
 
 import json
 from typing import Any
@@ -27,7 +27,7 @@ GET = {"QueryExecutionId": QUERY}
 
 
 def expect_event(stubbed: Stubbed, answer: dict[str, Any], **changes: Any) -> None:
-    """A task waits for the query, and Athena answers so when it is asked."""
+    """A task waits for the query, whose state GetQueryExecution reports so."""
     stubbed.put_item(QUERY, waiting(**changes))
     stubbed.expect("GetQueryExecution", GET, answer)
 
@@ -93,7 +93,7 @@ def test_each_failure_has_its_name(
     if error != "RunAgain":
         assert (cause["QueryId"], cause["DataScannedInBytes"]) == (QUERY, 25_000_001)
     else:
-        # A query that the canceller stopped did not use up an attempt.
+        # A query that the canceller stopped does not count as an attempt.
         assert cause == {"Attempt": 1 if "StopRequested" in stored else 2, "RedriveCount": 0}
 
 
@@ -132,13 +132,13 @@ def test_the_scan_limit_is_reported_with_bytes_cost_and_setting(stubbed: Stubbed
     assert "bytesScannedLimit" in cause["Advice"]
 
 
-def test_an_event_for_a_query_that_nobody_registered_is_recorded(stubbed: Stubbed) -> None:
+def test_an_event_for_an_unregistered_query_is_recorded(stubbed: Stubbed) -> None:
     checker.run(query_event("SUCCEEDED"), stubbed.runtime)
 
     assert stubbed.item(QUERY) == {"State": {"S": "SUCCEEDED"}}
 
 
-def test_an_event_that_comes_before_athena_reports_the_end_is_settled_within_seconds(
+def test_an_event_before_athena_reports_the_end_is_settled_within_seconds(
     stubbed: Stubbed,
 ) -> None:
     expect_event(stubbed, query_execution("RUNNING"))
@@ -163,7 +163,7 @@ def test_an_event_that_athena_never_confirms_settles_nothing(stubbed: Stubbed) -
 
 
 @pytest.mark.parametrize("code", ["TaskTimedOut", "TaskDoesNotExist"])
-def test_a_spent_token_is_no_error(stubbed: Stubbed, code: str) -> None:
+def test_a_used_token_is_not_an_error(stubbed: Stubbed, code: str) -> None:
     expect_event(stubbed, query_execution("SUCCEEDED"))
     stubbed.stubs["stepfunctions"].add_client_error("send_task_success", service_error_code=code)
 
@@ -172,7 +172,7 @@ def test_a_spent_token_is_no_error(stubbed: Stubbed, code: str) -> None:
     assert "TaskToken" not in stubbed.item(QUERY)
 
 
-def test_a_newer_token_stays(stubbed: Stubbed) -> None:
+def test_a_newer_token_is_kept(stubbed: Stubbed) -> None:
     expect_event(stubbed, query_execution("SUCCEEDED"))
     stubbed.expect_callback("SendTaskSuccess", TOKEN)
 
@@ -201,12 +201,12 @@ POLL = {"ExecutionId": EXECUTION, "Start": START}
         (0, 7.5, False, 8),
         (0, 100, False, 30),
         (3_600, 100, False, 100),
-        # A deadline that has just passed for this host's clock, and not yet for that of the executor.
+        # A deadline that has just passed on this host's clock, but not on the executor's.
         (0, -0.5, False, 1),
         (0, -1, True, 30),
     ],
 )
-def test_it_answers_how_long_to_wait_until_the_next_poll(
+def test_a_poll_returns_the_interval_until_the_next_one(
     stubbed: Stubbed, age: float, deadline: float | None, passed: bool, seconds: int
 ) -> None:
     stubbed.clock.now += age
@@ -220,7 +220,7 @@ def test_it_answers_how_long_to_wait_until_the_next_poll(
     assert answer == {"QueryId": QUERY, "State": "RUNNING", "WaitSeconds": seconds}
 
 
-def test_a_success_that_the_poll_finds_brings_its_output(stubbed: Stubbed) -> None:
+def test_a_poll_of_a_query_that_succeeded_returns_its_output(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, started())
     stubbed.put_item(QUERY, waiting())
     stubbed.expect("GetQueryExecution", GET, query_execution("SUCCEEDED"))
@@ -245,7 +245,7 @@ def test_a_query_that_is_not_registered_is_unknown(stubbed: Stubbed, item: dict[
 
 
 def preview(stubbed: Stubbed, columns: list[str], rows: list[list[str | None]], wanted: int = 2) -> Any:
-    """The preview in the output, where GetQueryResults gives these columns and rows."""
+    """The preview in the output, if GetQueryResults returns these columns and rows."""
     expect_event(stubbed, query_execution("SUCCEEDED"), PreviewRows=number(wanted))
     data = [{"Data": [{} if cell is None else {"VarCharValue": cell} for cell in row]} for row in rows]
     metadata = {"ColumnInfo": [{"Name": name, "Type": "varchar"} for name in columns]}
@@ -259,7 +259,7 @@ def preview(stubbed: Stubbed, columns: list[str], rows: list[list[str | None]], 
     return json.loads(sent[0]["output"])["Preview"]
 
 
-def test_a_preview_keeps_null_apart_from_the_empty_string_and_cuts_wide_cells(stubbed: Stubbed) -> None:
+def test_a_preview_distinguishes_null_from_the_empty_string_and_cuts_wide_cells(stubbed: Stubbed) -> None:
     shown = preview(stubbed, ["name"], [["name"], ["x" * 2000], [""], [None]])
 
     assert shown["Rows"][1:] == [[""]]
@@ -285,7 +285,7 @@ def test_a_statement_without_columns_has_an_empty_preview(stubbed: Stubbed) -> N
 
 @pytest.mark.parametrize("width", [255, 10])
 def test_an_output_keeps_within_the_limit_of_step_functions(stubbed: Stubbed, width: int) -> None:
-    """Four bytes for each character of 200 names was once more than Step Functions takes."""
+    """With four bytes for each character, 200 names once exceeded Step Functions' limit."""
     names = [chr(0x1F600 + number) * width for number in range(PREVIEW_COLUMNS + 1)]
     rows: list[list[str | None]] = [["\x01" * 5_000 for _ in names] for _ in range(10)]
 
@@ -296,7 +296,7 @@ def test_an_output_keeps_within_the_limit_of_step_functions(stubbed: Stubbed, wi
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "InternalServerException", "SomethingNew"])
-def test_a_preview_that_cannot_be_read_fails_nothing(stubbed: Stubbed, code: str) -> None:
+def test_a_query_whose_preview_cannot_be_read_succeeds(stubbed: Stubbed, code: str) -> None:
     expect_event(stubbed, query_execution("SUCCEEDED"), PreviewRows=number(2))
     stubbed.expect_error("GetQueryResults", {"QueryExecutionId": QUERY, "MaxResults": 10}, code)
     sent = stubbed.expect_callback("SendTaskSuccess", TOKEN)
@@ -306,7 +306,7 @@ def test_a_preview_that_cannot_be_read_fails_nothing(stubbed: Stubbed, code: str
     assert json.loads(sent[0]["output"])["Preview"] is None
 
 
-def test_an_event_of_another_query_leaves_this_one_alone(stubbed: Stubbed) -> None:
+def test_an_event_of_another_query_does_not_affect_this_one(stubbed: Stubbed) -> None:
     stubbed.put_item(OTHER_QUERY, waiting())
 
     checker.run(query_event("SUCCEEDED"), stubbed.runtime)

@@ -1,4 +1,4 @@
-"""The contract: which input is accepted, how it is refused, what a query costs, what a cause holds."""
+"""The contract: valid and invalid inputs, the cost of a query, the contents of a cause."""
 
 import json
 from dataclasses import replace
@@ -33,7 +33,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
 _sql = _text.filter(lambda text: bool(text.strip()))
 inputs = st.fixed_dictionaries({"QueryString": _sql}, optional=_FIELDS)
 
-# One wrong value for each field, and what its message has to name.
+# One invalid value for each field, and what its message has to contain.
 _WRONG: dict[str, Any] = {
     "QueryString": ["", " \n", 7, None, "x" * 250_001],
     "NamedQueryId": ["", "not an id!", 7],
@@ -86,7 +86,7 @@ def test_an_unknown_field_is_refused(document: dict[str, Any], name: str) -> Non
     assert "input must not contain" in refusal.value.reason
 
 
-def test_every_fault_is_named_at_once() -> None:
+def test_all_violations_are_listed_together() -> None:
     with pytest.raises(errors.InvalidInput) as refusal:
         read_input({"QueryString": 7, "MaxAttempts": 0, "Nonsense": 1}, SETTINGS)
 
@@ -96,7 +96,7 @@ def test_every_fault_is_named_at_once() -> None:
 
 
 @pytest.mark.parametrize("document", [{}, {"QueryString": "SELECT 1", "NamedQueryId": "abc"}])
-def test_exactly_one_statement_is_asked_for_in_words(document: dict[str, Any]) -> None:
+def test_exactly_one_statement_is_required_by_name(document: dict[str, Any]) -> None:
     with pytest.raises(errors.InvalidInput) as refusal:
         read_input(document, SETTINGS)
 
@@ -128,14 +128,14 @@ def test_the_cost_follows_athenas_price_list(query: Query, usd: float) -> None:
 
 
 @given(reason=st.text(st.characters(exclude_categories=["Cs"]), max_size=40_000))
-def test_a_cause_keeps_within_step_functions_limit_whatever_athena_says(reason: str) -> None:
+def test_a_cause_stays_within_step_functions_limit_for_any_reason(reason: str) -> None:
     error = errors.Failed(reason, query_id="q", state="FAILED", category=2, error_type=1000, attempts=1)
 
     assert len(error.cause()) <= 32_768
     check_cause(json.loads(error.cause()))
 
 
-def test_a_long_reason_is_cut_and_says_so() -> None:
+def test_a_long_reason_is_cut_and_marked() -> None:
     reason = json.loads(errors.Failed("\x00" * 9000).cause())["Reason"]
 
     assert len(reason) == errors.REASON_CHARACTERS
@@ -182,7 +182,7 @@ _hostile_text = st.sampled_from(
 @settings(max_examples=400)
 @given(document=_json | st.dictionaries(_names, _json | _hostile_text, max_size=5))
 def test_any_document_is_read_or_refused_as_invalid_input(document: Any) -> None:
-    """Through JSON, as it reaches the function; a lone surrogate survives that."""
+    """Through JSON, as it reaches the function, which preserves a lone surrogate."""
     try:
         request = read_input(json.loads(json.dumps(document)), SETTINGS)
     except errors.InvalidInput as refusal:
@@ -216,7 +216,7 @@ def test_a_setting_that_must_be_a_number_is_named() -> None:
         Settings.from_environment(environment)
 
 
-def test_settings_survive_their_environment() -> None:
+def test_settings_are_read_as_they_were_written() -> None:
     environment = {**SETTINGS.to_environment(), "AWS_REGION": SETTINGS.region}
 
     assert Settings.from_environment(environment) == SETTINGS

@@ -1,4 +1,4 @@
-"""The emulator stands in for AWS, so it knows nothing of what runs on it."""
+"""The emulator stands in for AWS and must not depend on what runs on it."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The executor: what it asks of Athena, what it stores, and what the waiting task receives."""
+"""The executor: its requests to Athena, what it stores, and what the waiting task receives."""
 
 import json
 from typing import Any
@@ -122,7 +122,7 @@ def test_wait_does_not_resolve_the_named_query_again(stubbed: Stubbed) -> None:
 
 
 @pytest.mark.parametrize("code", ["InvalidRequestException", "AccessDeniedException"])
-def test_a_refused_statement_is_the_callers_to_correct(stubbed: Stubbed, code: str) -> None:
+def test_a_refused_statement_is_an_invalid_request(stubbed: Stubbed, code: str) -> None:
     stubbed.expect_error("StartQueryExecution", start_request(), code, "line 1:8: mismatched input")
     sent = stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.InvalidRequest")
 
@@ -137,7 +137,7 @@ def test_a_refused_statement_is_the_callers_to_correct(stubbed: Stubbed, code: s
 
 @pytest.mark.parametrize("code", ["TooManyRequestsException", "ThrottlingException"])
 def test_a_throttled_start_stays_announced(stubbed: Stubbed, code: str) -> None:
-    """The throttle may be the answer to botocore's second try, while the first one started the query."""
+    """The second attempt of botocore may be throttled although the first one started the query."""
     stubbed.expect_error("StartQueryExecution", start_request(), code)
     stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.Throttled")
 
@@ -149,7 +149,7 @@ def test_a_throttled_start_stays_announced(stubbed: Stubbed, code: str) -> None:
 @pytest.mark.parametrize(
     "document", [{}, [], "SELECT 1", {"QueryString": SQL, "Nonsense": 1}, {"QueryString": "\ud800"}]
 )
-def test_bad_input_is_refused_before_anything_is_asked_of_aws(stubbed: Stubbed, document: Any) -> None:
+def test_bad_input_is_refused_before_any_call_of_aws(stubbed: Stubbed, document: Any) -> None:
     stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.InvalidInput")
 
     executor.run(task(document), stubbed.runtime)
@@ -167,7 +167,7 @@ def test_an_input_that_could_not_be_passed_is_invalid(stubbed: Stubbed) -> None:
     assert "256 KiB" in json.loads(sent[0]["cause"])["Reason"]
 
 
-def test_an_event_that_came_first_is_settled_by_the_executor(stubbed: Stubbed) -> None:
+def test_an_event_before_the_token_is_settled_by_the_executor(stubbed: Stubbed) -> None:
     stubbed.put_item(QUERY, {"State": {"S": "SUCCEEDED"}})
     stubbed.expect("StartQueryExecution", start_request(), {"QueryExecutionId": QUERY})
     stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("SUCCEEDED"))
@@ -179,7 +179,7 @@ def test_an_event_that_came_first_is_settled_by_the_executor(stubbed: Stubbed) -
     assert "TaskToken" not in stubbed.item(QUERY)
 
 
-def test_a_lambda_retry_gets_the_query_back_without_starting_one(stubbed: Stubbed) -> None:
+def test_a_lambda_retry_finds_the_query_without_starting_one(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, started())
 
     executor.run(task({"QueryString": SQL}), stubbed.runtime)
@@ -198,7 +198,7 @@ def test_nothing_is_started_for_an_execution_that_has_ended(stubbed: Stubbed) ->
 
 
 def test_a_start_whose_token_the_canceller_has_claimed_ends_quietly(stubbed: Stubbed) -> None:
-    """The mark came after the announcement: only Athena's answer tells."""
+    """The execution ended after the announcement: only Athena's response shows it."""
     stubbed.put_item(EXECUTION, announced())
     client = stubbed.runtime.athena
 
@@ -213,7 +213,7 @@ def test_a_start_whose_token_the_canceller_has_claimed_ends_quietly(stubbed: Stu
     assert f"Started/{ENTRY}" not in stubbed.item(EXECUTION)
 
 
-def test_a_token_that_was_used_with_another_statement_is_a_fault_of_ours(stubbed: Stubbed) -> None:
+def test_a_token_that_was_used_with_another_statement_is_a_fault(stubbed: Stubbed) -> None:
     expect_mismatch(stubbed, start_request())
 
     with pytest.raises(ServiceFault, match=MISMATCH):
@@ -236,7 +236,7 @@ def test_a_query_is_stopped_if_its_execution_ended_while_it_was_started(stubbed:
 
 
 def test_wait_only_stores_the_token(stubbed: Stubbed) -> None:
-    """The checker has just asked Athena; to ask again would be a second poll."""
+    """The checker has just polled Athena; another call would be a second poll."""
     stubbed.put_item(EXECUTION, started())
     stubbed.put_item(QUERY, waiting(TaskToken={"S": "an older token"}))
 
@@ -329,7 +329,7 @@ def test_after_the_deadline_the_query_of_an_executor_that_died_is_found_and_stop
     assert stubbed.item(QUERY)["DeadlinePassed"] == {"BOOL": True}
 
 
-def test_the_deadline_holds_while_athena_is_too_busy_for_a_claim(stubbed: Stubbed) -> None:
+def test_the_deadline_holds_while_athena_throttles_claims(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, announced(entry=LATE_ENTRY))
     stubbed.expect_error("StartQueryExecution", claim_request(LATE_ENTRY), "TooManyRequestsException")
     stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.TimedOut")
@@ -403,7 +403,7 @@ def test_a_redriven_wait_asks_for_a_new_start(stubbed: Stubbed) -> None:
     assert json.loads(sent[0]["cause"]) == {"Attempt": 1, "RedriveCount": 1}
 
 
-def test_attempts_are_counted_anew_after_a_redrive() -> None:
+def test_a_redrive_resets_the_attempts() -> None:
     again = {**START, "RedriveCount": 1, "RunAgain": {"Attempt": 2, "RedriveCount": 0}}
 
     assert Entry.read(EXECUTION, again).attempt == 1
@@ -416,7 +416,7 @@ def test_an_entry_begins_with_its_redrive_where_that_is_later(redrive_time: str)
     assert entry.entered == Entry.read(EXECUTION, {**START, "EnteredTime": "2026-01-03T00:00:00Z"}).entered
 
 
-def test_an_executions_item_stays_within_its_bound(stubbed: Stubbed) -> None:
+def test_an_executions_item_stays_within_its_limit(stubbed: Stubbed) -> None:
     many: dict[str, Any] = {}
     for count in range(MOST_STARTED):
         many |= started(f"query-{count}", entry=f"entry-{count}", redrive_count=count, entered=NOW + count)

@@ -1,6 +1,4 @@
-"""Nothing that a caller trusted us with reaches a log, a metric or an exception; faults have one of two
-names.
-"""
+"""No data of a caller reaches a log, a metric or an exception; faults have one of two names."""
 
 import io
 import json
@@ -56,7 +54,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
         ParamValidationError(report=f"Invalid length for parameter taskToken, value: {TOKEN}"),
     ],
 )
-def test_a_fault_of_aws_leaves_without_what_was_sent(error: Exception, log: io.StringIO) -> None:
+def test_a_fault_of_aws_does_not_contain_the_request(error: Exception, log: io.StringIO) -> None:
     @lambda_handler
     def handler(_event: dict[str, Any]) -> None:
         raise error
@@ -84,7 +82,7 @@ def test_metrics_are_written_even_if_the_handler_raises(capsys: pytest.CaptureFi
     assert written["OrphansStopped"] == [1.0]
 
 
-def test_a_defect_of_ours_leaves_with_its_class_and_its_place_only(log: io.StringIO) -> None:
+def test_a_defect_has_its_class_and_its_place_only(log: io.StringIO) -> None:
     @lambda_handler
     def handler(_event: dict[str, Any]) -> None:
         raise KeyError(SQL)
@@ -98,10 +96,10 @@ def test_a_defect_of_ours_leaves_with_its_class_and_its_place_only(log: io.Strin
 
 
 @pytest.mark.parametrize("remaining", [0.0, runtime.CALL_SECONDS - 0.1])
-def test_a_function_gives_up_before_a_call_that_could_outlast_it(
+def test_a_function_fails_before_a_call_that_could_exceed_its_time_limit(
     monkeypatch: pytest.MonkeyPatch, remaining: float
 ) -> None:
-    """With its metrics flushed and a named fault; no connection is opened: sockets are off."""
+    """Metrics are flushed, and the fault is named. Sockets are disabled, so no connection is opened."""
     for name, value in {**SETTINGS.to_environment(), "AWS_ACCESS_KEY_ID": "a"}.items():
         monkeypatch.setenv(name, value)
     for name in ("AWS_REGION", "AWS_SECRET_ACCESS_KEY"):
@@ -118,7 +116,7 @@ def test_a_function_gives_up_before_a_call_that_could_outlast_it(
         handler({}, Context(remaining))
 
 
-def test_two_tries_of_a_call_fit_into_its_budget() -> None:
+def test_two_attempts_of_a_call_fit_into_its_budget() -> None:
     session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-west-1")
     config: Any = session.client("athena", config=runtime.CONFIG).meta.config
 

@@ -1,4 +1,4 @@
-"""Which statements only read, in time that is linear in their length."""
+"""Which statements only read, in time linear in their length."""
 
 from typing import Any
 
@@ -36,12 +36,12 @@ from functions.statements import only_reads
         ("", False),
     ],
 )
-def test_a_statement_reads_only_if_its_first_word_says_so(sql: str, reads: bool) -> None:
+def test_a_statement_reads_only_by_its_first_keyword(sql: str, reads: bool) -> None:
     assert only_reads(sql) is reads
 
 
 class Counted(str):
-    """A statement that counts how often it is looked at."""
+    """A statement that counts how often it is read."""
 
     __slots__ = ("steps",)
     steps: int
