@@ -1,8 +1,8 @@
-"""Canceller: stops the queries that an execution left running when it ended without success.
+"""Canceller: stops what an execution has left running once it ended without success.
 
-It receives the end in Step Functions' "Execution Status Change" event: ABORTED, TIMED_OUT or FAILED. Its
-delivery is best effort, and an outage can outlast its retries, so a schedule invokes the canceller too: the
-sweep cleans up after every end that was missed, and measures how long executions have been stuck.
+It receives the end in Step Functions' "Execution Status Change" event: ABORTED, TIMED_OUT or FAILED. That
+event is best effort, and an outage can outlast its retries, so a schedule calls the canceller too: the sweep
+makes up for every end that was missed, and measures how long executions have been stuck.
 """
 
 import json
@@ -13,12 +13,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions import queries
 from functions.contract import read_input
-from functions.errors import AthenaQueryError, ServiceFault
+from functions.errors import AthenaQueryError, ServiceFault, Throttled
 from functions.events import SCHEDULED_EVENT, UNSUCCESSFUL_STATUSES
 from functions.metric_names import Metric
 from functions.observability import fault_name, lambda_handler, logger, measure
 from functions.runtime import Runtime, get_runtime
 from functions.starts import find_announced, stop_orphan
+from functions.task_table import AnnouncedStart
 from functions.time_budget import OutOfTime
 
 if TYPE_CHECKING:
@@ -43,9 +44,10 @@ def run(event: dict[str, Any], runtime: Runtime) -> None:
         sweep(runtime)
         return
     detail = event["detail"]
-    clean_up(detail["executionArn"], int(detail.get("redriveCount") or 0), runtime)
+    execution_id, redrive_count = detail["executionArn"], int(detail.get("redriveCount") or 0)
+    clean_up(execution_id, redrive_count, runtime)
     if detail["status"] == "FAILED":
-        _count_failure(detail["executionArn"], runtime)
+        _count_failure(execution_id, redrive_count, runtime)
 
 
 def clean_up(execution_id: str, redrive_count: int, runtime: Runtime) -> None:
@@ -57,25 +59,41 @@ def clean_up(execution_id: str, redrive_count: int, runtime: Runtime) -> None:
             stop_orphan(runtime, query_id)
     unconfirmed = [start for start in execution.announced if start.redrive_count <= redrive_count]
     if unconfirmed:
-        # An executor was about to start a query, and is either still running or has crashed.
-        answer = runtime.stepfunctions.describe_execution(executionArn=execution_id)
+        # An executor was about to start a query, and is at work still or dead.
         try:
-            request = read_input(json.loads(answer["input"]), runtime.settings)
-            for start in unconfirmed:
-                found = find_announced(runtime, start, request)
-                if found is None:
-                    runtime.table.drop_announcement(execution_id, start.entry_id, runtime.now())
-                else:
-                    runtime.table.register_announced(execution_id, start, found, runtime.now())
-                    stop_orphan(runtime, found)
-        except AthenaQueryError as refused:
-            raise ServiceFault(f"StartQueryExecution: {refused.name}") from None
+            _confirm(execution_id, unconfirmed, runtime)
+        except Throttled:
+            # Athena may have no room for hours, which is no fault of this function: the sweeps try again.
+            logger.warning("start unconfirmed")
+            return
     runtime.table.mark_cleaned_up(execution_id, redrive_count, runtime.now())
 
 
-def _count_failure(execution_id: str, runtime: Runtime) -> None:
-    """Count failures that no other function can count: untyped ones, and Throttled as the final error."""
-    error = runtime.stepfunctions.describe_execution(executionArn=execution_id).get("error", "")
+def _confirm(execution_id: str, unconfirmed: list[AnnouncedStart], runtime: Runtime) -> None:
+    """Stop the queries that were started and never registered. Raise Throttled if Athena is too busy."""
+    answer = runtime.stepfunctions.describe_execution(executionArn=execution_id)
+    try:
+        request = read_input(json.loads(answer["input"]), runtime.settings)
+        for start in unconfirmed:
+            found = find_announced(runtime, start, request)
+            if found is None:
+                runtime.table.drop_announcement(execution_id, start.entry_id, runtime.now())
+            else:
+                runtime.table.register_announced(execution_id, start, found, runtime.now())
+                stop_orphan(runtime, found)
+    except Throttled:
+        raise
+    except AthenaQueryError as refused:
+        raise ServiceFault(f"StartQueryExecution: {refused.name}") from None
+
+
+def _count_failure(execution_id: str, redrive_count: int, runtime: Runtime) -> None:
+    """Count failures that no other function can count: untyped errors, and Throttled as the final error."""
+    execution = runtime.stepfunctions.describe_execution(executionArn=execution_id)
+    if execution["status"] == "RUNNING" and execution.get("redriveCount", 0) <= redrive_count:
+        # DescribeExecution is eventually consistent (API reference). Lambda retries the event in a minute.
+        raise ServiceFault("DescribeExecution: the end is not visible yet")
+    error = execution.get("error", "")
     if error == "AthenaQuery.Throttled":
         measure(Metric.THROTTLED)
     elif error and not error.startswith("AthenaQuery."):
@@ -84,7 +102,7 @@ def _count_failure(execution_id: str, runtime: Runtime) -> None:
 
 
 def sweep(runtime: Runtime) -> None:
-    """Measure how long executions have been stuck, and clean up after ends that no event reported."""
+    """Measure how long executions have been stuck, and clean up after the ends that no event reported."""
     measure(Metric.OLDEST_STUCK_EXECUTION, _oldest_stuck_seconds(runtime))
     ends = {execution["executionArn"]: execution for execution in _recent_ends(runtime)}
     known = runtime.table.find_executions(list(ends))
@@ -139,17 +157,19 @@ def _oldest_stuck_seconds(runtime: Runtime) -> float:
     now = datetime.fromtimestamp(runtime.now(), UTC)
     running = list(_list_executions(runtime, since=now - _REDRIVABLE, statusFilter="RUNNING"))
     items = runtime.table.find_executions([execution["executionArn"] for execution in running])
-    stuck = [0.0]
-    waiting = []
+    stuck_since = [now]
+    waiting = {}
     for execution in running:
         newest = items[execution["executionArn"]].newest_query
+        begun = execution.get("redriveDate") or execution["startDate"]
         if newest is None or newest.redrive_count < execution.get("redriveCount", 0):
-            since = execution.get("redriveDate") or execution["startDate"]
-            stuck.append((now - since).total_seconds())
+            stuck_since.append(begun)
         else:
-            waiting.append(newest.query_id)
-    ended = queries.completion_times(runtime.athena, waiting)
-    # A removed token has been used: the execution continues without it, for example after "Back off".
-    unsettled = [item for item in runtime.table.find_queries(list(ended)).values() if item.task_token]
-    stuck += [(now - ended[item.query_id]).total_seconds() for item in unsettled]
-    return round(max(stuck), 3)
+            waiting[newest.query_id] = begun
+    ended = queries.completion_times(runtime.athena, list(waiting))
+    for query_id, item in runtime.table.find_queries(list(ended)).items():
+        # A token that was removed was spent: the execution goes on by itself, for example after "Back off".
+        if item.task_token:
+            # A redrive may have adopted a query that ended long before.
+            stuck_since.append(max(ended[query_id], waiting[query_id]))
+    return round((now - min(stuck_since)).total_seconds(), 3)

@@ -1,6 +1,6 @@
-"""Checker: receives Athena's completion events, and polls Athena for the state machine.
+"""Checker: receives Athena's completion events, and polls Athena when the state machine asks.
 
-An event may arrive before the task token is stored, twice, or for a query that is not registered. Then it is
+The event may come before the task token is stored, twice, or for a query that nobody registered. Then it is
 only recorded.
 """
 
@@ -10,12 +10,8 @@ from typing import Any
 from functions import queries
 from functions.observability import lambda_handler, logger
 from functions.runtime import Runtime, get_runtime
-from functions.settle import report, settle, success
+from functions.settle import report, settle_after_event, success
 from functions.task_table import Entry, QueryItem
-
-# An event may arrive a moment before GetQueryExecution reports the end. Without these polls such a query
-# would wait for the fallback.
-_POLL_AGAIN_SECONDS = (0.5, 1.0, 2.0)
 
 
 @lambda_handler
@@ -24,7 +20,7 @@ def handler(event: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def run(event: dict[str, Any], runtime: Runtime) -> dict[str, Any] | None:
-    """Handle an "Athena Query State Change" event, or a poll from "Get query status"."""
+    """Take an "Athena Query State Change" event, or answer "Get query status"."""
     if "detail-type" in event:
         take_event(event["detail"], runtime)
         return None
@@ -38,18 +34,11 @@ def take_event(detail: dict[str, Any], runtime: Runtime) -> None:
     item = runtime.table.record_state(query_id, state, runtime.now())
     if item.task_token is None:
         logger.info("recorded", state=state)
-        return
-    if settle(runtime, item, "event"):
-        return
-    for seconds in _POLL_AGAIN_SECONDS:
-        runtime.sleep(seconds)
-        # In the meantime another task may wait for it, or none.
-        if settle(runtime, runtime.table.find_query(query_id), "event"):
-            return
+    settle_after_event(runtime, item, "event")
 
 
 def query_status(event: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
-    """Return `{QueryId, State, WaitSeconds}`, and `Output` once the query has succeeded.
+    """Answer `{QueryId, State, WaitSeconds}`, and `Output` once the query has succeeded.
 
     `event` is `{ExecutionId, Start}`. State is UNKNOWN while no query is registered for the entry.
     """
@@ -80,9 +69,9 @@ def _poll_interval(entry: Entry, runtime: Runtime) -> int:
 
 
 def _wait_seconds(entry: Entry, item: QueryItem, runtime: Runtime) -> int:
-    """Until the next poll: the interval, or less if the query has to be stopped at its deadline."""
+    """Until the next poll: the interval, or less where the query is still to be stopped at its deadline."""
     interval = _poll_interval(entry, runtime)
     if item.terms is None or item.terms.deadline is None or item.deadline_passed:
         return interval
-    # The clock of the executor that is to stop it may be behind this one, so there is always another poll.
+    # The clock of the executor that is to stop it may be behind this one, so there is always a next look.
     return min(interval, max(1, math.ceil(item.terms.deadline - runtime.now())))

@@ -11,7 +11,7 @@ from functions.contract import read_input
 from functions.errors import AthenaQueryError, InvalidInput, RunAgain
 from functions.observability import lambda_handler, logger, measure_outcome
 from functions.runtime import Runtime, get_runtime
-from functions.settle import settle, settle_ended
+from functions.settle import settle, settle_after_event
 from functions.starts import deadline, ensure_query
 from functions.task_table import Entry, QueryItem, Terms
 
@@ -40,10 +40,10 @@ def run(event: dict[str, Any], runtime: Runtime) -> None:
         return
     if event["StateName"] == "Failed":
         settle(runtime, item, "poll")
+    elif _deadline_passed(item, runtime):
+        _stop_at_deadline(item, runtime)
     elif item.recorded_state:
-        settle(runtime, item, "executor")
-    else:
-        _keep_deadline(item, runtime)
+        settle_after_event(runtime, item, "executor")
 
 
 def _store_token(event: dict[str, Any], runtime: Runtime) -> QueryItem | None:
@@ -82,14 +82,16 @@ def _store_token(event: dict[str, Any], runtime: Runtime) -> QueryItem | None:
     return runtime.table.store_token(query_id, task_token, terms, runtime.now())
 
 
-def _keep_deadline(item: QueryItem, runtime: Runtime) -> None:
-    """Stop the query if its deadline has passed. One that has ended was not stopped at its deadline."""
+def _deadline_passed(item: QueryItem, runtime: Runtime) -> bool:
     limit = item.terms.deadline if item.terms else None
-    if limit is None or item.deadline_passed or runtime.now() < limit:
-        return
-    query = queries.get_query(runtime.athena, item.query_id)
-    if query.ended:
-        settle_ended(runtime, query, item, "poll")
+    return limit is not None and runtime.now() >= limit
+
+
+def _stop_at_deadline(item: QueryItem, runtime: Runtime) -> None:
+    """Stop the query, again if an earlier call failed to. One that has ended was not stopped at its
+    deadline.
+    """
+    if settle(runtime, item, "executor" if item.recorded_state else "poll"):
         return
     logger.info("deadline passed, query stopped")
     runtime.table.record_deadline(item.query_id, runtime.now())

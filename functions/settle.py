@@ -16,11 +16,26 @@ from functions.task_table import QueryItem, Terms
 
 SettledBy = Literal["event", "executor", "poll"]
 
+# A completion event may arrive a moment before GetQueryExecution reports the end. Without these polls such a
+# query would wait for the fallback.
+_POLL_AGAIN_SECONDS = (0.5, 1.0, 2.0)
+
 _SETTLED_BY = {
     "event": Metric.SETTLED_BY_EVENT,
     "executor": Metric.SETTLED_BY_EXECUTOR,
     "poll": Metric.SETTLED_BY_POLL,
 }
+
+
+def settle_after_event(runtime: Runtime, item: QueryItem, by: SettledBy) -> None:
+    """Settle the task that waits for a query whose completion event has arrived."""
+    if settle(runtime, item, by):
+        return
+    for seconds in _POLL_AGAIN_SECONDS:
+        runtime.sleep(seconds)
+        # Meanwhile another task may wait for it, or none.
+        if settle(runtime, runtime.table.find_query(item.query_id), by):
+            return
 
 
 def settle(runtime: Runtime, item: QueryItem, by: SettledBy) -> bool:
@@ -34,14 +49,6 @@ def settle(runtime: Runtime, item: QueryItem, by: SettledBy) -> bool:
     if not query.ended:
         logger.info("not ended yet", query_id=query.query_id, state=query.state)
         return False
-    settle_ended(runtime, query, item, by)
-    return True
-
-
-def settle_ended(runtime: Runtime, query: Query, item: QueryItem, by: SettledBy) -> None:
-    """Settle the task that waits for a query that has ended."""
-    if item.task_token is None or item.terms is None:
-        return
     error: AthenaQueryError | None = None
     if query.state == "SUCCEEDED":
         output = success(runtime, query, item.terms, by)
@@ -56,6 +63,7 @@ def settle_ended(runtime: Runtime, query: Query, item: QueryItem, by: SettledBy)
         measure(Metric.LATE_CALLBACKS)
         logger.info("task no longer waits", query_id=query.query_id, state=query.state)
     runtime.table.remove_token(item.query_id, item.task_token)
+    return True
 
 
 def success(runtime: Runtime, query: Query, terms: Terms, by: SettledBy) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Starts one query for each entry into "Start query", whatever fails in between.
+"""Start one query for an entry into "Start query", whatever fails in between.
 
 A start is announced in the execution's item, submitted to Athena, and confirmed in that item. An executor
-that dies in between leaves the announcement. Athena's idempotency then shows whether a query was
-started, because it accepts a ClientRequestToken for one statement only: `find_announced`.
+that dies in between leaves the announcement. Then Athena itself knows whether a query was started, because it
+takes a ClientRequestToken for one statement only: `find_announced`.
 """
 
 from functions import queries
@@ -13,9 +13,11 @@ from functions.observability import logger, measure
 from functions.runtime import Runtime
 from functions.task_table import AnnouncedStart, Entry, ExecutionItem, Statement
 
+_TOO_LATE = "The deadline (TimeoutSeconds) passed before Athena had room for the query."
+
 
 def ensure_query(runtime: Runtime, entry: Entry, request: Request) -> str | None:
-    """The id of the entry's query, started if it was not yet; None if the execution has ended since.
+    """The id of the entry's query, started if it was not yet; None if the execution has ended meanwhile.
 
     Raise InvalidRequest or Throttled if Athena refuses it, TimedOut if its deadline passed before it started.
     """
@@ -40,8 +42,8 @@ def _ensure(runtime: Runtime, entry: Entry, request: Request) -> str | None:
             withdrawn = True
             raise
         finally:
-            # An executor that died after its announcement may have started a query, so that stays. So does
-            # this one if Athena throttles, since botocore's first attempt may have started the query.
+            # After an announcement by an executor that died a query may exist: its trace stays. So it does if
+            # Athena is busy, since botocore's first try may have been the one that started the query.
             if withdrawn and known.announcement_of(entry.id) is None:
                 runtime.table.withdraw_start(entry, announced_at)
         if query_id is None:
@@ -50,8 +52,8 @@ def _ensure(runtime: Runtime, entry: Entry, request: Request) -> str | None:
 
 
 def _statement(runtime: Runtime, entry: Entry, request: Request) -> Statement:
-    """The statement of the entry. A named query is resolved once, since it may be edited or deleted
-    in the meantime.
+    """The statement of the entry. A named query is resolved once: somebody may edit or delete it
+    meanwhile.
     """
     if request.named_query_id is not None:
         earlier = runtime.table.find_execution(entry.execution_id).announcement_of(entry.id)
@@ -71,11 +73,19 @@ def _submit(
     if known.ended >= entry.redrive_count:
         logger.info("execution has ended, nothing started")
         return None
-    if entry.redrive_count > 0 and entry.attempt == 1 and (adopted := _adopt(runtime, entry, request, known)):
-        return adopted
-    earlier = known.announcement_of(entry.id)
     limit = deadline(entry, request)
-    if limit is not None and runtime.now() >= limit:
+    late = limit is not None and runtime.now() >= limit
+    if entry.redrive_count > 0 and entry.attempt == 1:
+        try:
+            adopted = _adopt(runtime, entry, request, known)
+        except Throttled:
+            if late:
+                raise TimedOut(_TOO_LATE) from None
+            raise
+        if adopted:
+            return adopted
+    earlier = known.announcement_of(entry.id)
+    if late:
         return _find_after_deadline(runtime, entry, request, earlier)
     if earlier is not None:
         statement = _announced_statement(runtime, earlier, request)
@@ -107,9 +117,9 @@ def stop_orphan(runtime: Runtime, query_id: str) -> None:
 
 
 def find_announced(runtime: Runtime, start: AnnouncedStart, request: Request) -> str | None:
-    """The query that an announced start started; None if it started none, and cannot any more.
+    """The query that an announced start came to; None if it started nothing, and from now on cannot.
 
-    Raise Throttled if Athena has no capacity, ServiceFault if the announced statement is not the started
+    Raise Throttled if Athena has no room to tell, ServiceFault if the announced statement is not the started
     one.
     """
     if queries.claim(runtime.athena, runtime.settings, start.entry_id):
@@ -138,7 +148,7 @@ def _announced_statement(runtime: Runtime, start: AnnouncedStart, request: Reque
 def _adopt(runtime: Runtime, entry: Entry, request: Request, known: ExecutionItem) -> str | None:
     """On a redrive, the newest query of the earlier runs if it succeeded or still runs.
 
-    An INSERT may have succeeded although its execution failed; running it again would duplicate its rows.
+    An INSERT whose execution failed by an outage may have succeeded; to run it again would double its rows.
     """
     for start in known.announced:
         if start.redrive_count < entry.redrive_count:
@@ -155,7 +165,7 @@ def _adopt(runtime: Runtime, entry: Entry, request: Request, known: ExecutionIte
         return None
     logger.info("adopted", query_id=newest.query_id, state=query.state)
     if query.ended:
-        # Its completion event arrived long ago, or was lost.
+        # Its completion event came long ago, or was lost.
         runtime.table.record_state(newest.query_id, query.state, runtime.now())
     return newest.query_id
 
@@ -171,13 +181,13 @@ def _find_after_deadline(
         try:
             query_id = find_announced(runtime, earlier, request)
         except Throttled:
-            # Unknown: the announcement stays, and the canceller stops what may have been started.
+            # Athena cannot tell: the announcement stays, and the canceller stops what may have been started.
             logger.info("deadline passed, start unconfirmed")
         else:
             if query_id is None:
                 runtime.table.drop_announcement(entry.execution_id, entry.id, runtime.now())
     if query_id is None:
-        raise TimedOut("The deadline (TimeoutSeconds) passed before Athena had capacity for the query.")
+        raise TimedOut(_TOO_LATE)
     return query_id
 
 
@@ -191,5 +201,5 @@ def _token_lost(runtime: Runtime, entry: Entry) -> str | None:
         return None
     if query_id := known.query_of(entry.id):
         return query_id
-    # Neither: a defect of this code. ASL retries, and the canceller cleans up if the execution fails.
+    # Neither: a defect of ours. ASL waits it out, and the canceller clears it away if the execution fails.
     raise ServiceFault("StartQueryExecution: IDEMPOTENT_PARAMETER_MISMATCH")

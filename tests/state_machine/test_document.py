@@ -154,10 +154,9 @@ def test_a_typed_failure_ends_the_execution(name: str) -> None:
     assert not caught & {"States.ALL", "States.TaskFailed", "AthenaQuery.Throttled", *TYPED}
 
 
-def test_an_input_that_cannot_be_passed_is_refused_by_the_executor() -> None:
-    [catcher] = [
-        one for one in STATES["Start query"]["Catch"] if "States.DataLimitExceeded" in one["ErrorEquals"]
-    ]
+@pytest.mark.parametrize("name", ["Start query", "Wait"])
+def test_an_input_that_cannot_be_passed_is_refused_by_the_executor(name: str) -> None:
+    [catcher] = [one for one in STATES[name]["Catch"] if "States.DataLimitExceeded" in one["ErrorEquals"]]
     assert "Runtime.UnmarshalError" in catcher["ErrorEquals"]
     assert catcher["Next"] == "Failed"
     assert "Input" not in STATES["Failed"]["Arguments"]["Payload"]["Execution"]

@@ -179,6 +179,18 @@ def test_an_event_before_the_token_is_settled_by_the_executor(stubbed: Stubbed) 
     assert "TaskToken" not in stubbed.item(QUERY)
 
 
+def test_an_event_that_came_before_athena_reports_the_end_is_settled_within_seconds(stubbed: Stubbed) -> None:
+    stubbed.put_item(QUERY, {"State": {"S": "SUCCEEDED"}})
+    stubbed.expect("StartQueryExecution", start_request(), {"QueryExecutionId": QUERY})
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("RUNNING"))
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("SUCCEEDED"))
+    stubbed.expect_callback("SendTaskSuccess", TOKEN)
+
+    executor.run(task({"QueryString": SQL}), stubbed.runtime)
+
+    assert stubbed.clock.now - NOW < 2
+
+
 def test_a_lambda_retry_finds_the_query_without_starting_one(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, started())
 
@@ -287,6 +299,24 @@ def test_wait_stops_a_query_whose_deadline_has_passed(stubbed: Stubbed) -> None:
     assert stubbed.item(QUERY) == waiting(Deadline=number(NOW - 30), DeadlinePassed={"BOOL": True})
 
 
+def test_a_stop_that_failed_at_the_deadline_is_repeated(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, started(entry=LATE_ENTRY, entered=NOW - 60))
+    stubbed.put_item(QUERY, terms(Deadline=number(NOW - 30), DeadlinePassed={"BOOL": True}))
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("RUNNING"))
+    stubbed.expect("StopQueryExecution", {"QueryExecutionId": QUERY})
+
+    executor.run(late(StateName="Wait"), stubbed.runtime)
+
+
+def test_an_event_that_athena_does_not_confirm_leaves_the_deadline_in_force(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, started(entry=LATE_ENTRY, entered=NOW - 60))
+    stubbed.put_item(QUERY, terms(Deadline=number(NOW - 30), State={"S": "FAILED"}))
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("RUNNING"))
+    stubbed.expect("StopQueryExecution", {"QueryExecutionId": QUERY})
+
+    executor.run(late(StateName="Wait"), stubbed.runtime)
+
+
 def test_a_query_that_ended_before_its_deadline_was_checked_is_settled_as_it_ended(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, started(entry=LATE_ENTRY, entered=NOW - 60))
     stubbed.put_item(QUERY, terms(Deadline=number(NOW - 30)))
@@ -342,6 +372,19 @@ def test_the_deadline_holds_while_athena_throttles_claims(stubbed: Stubbed) -> N
 # Redrives.
 
 REDRIVEN = entry_id(ENTERED, 1)
+
+
+def test_the_deadline_of_a_redrive_holds_while_athena_is_too_busy_for_a_claim(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, announced())
+    stubbed.expect_error("StartQueryExecution", claim_request(), "TooManyRequestsException")
+    stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.TimedOut")
+    start = {**START, "EnteredTime": "2026-01-02T03:03:05Z", "RedriveCount": 1}
+
+    executor.run(
+        task({"QueryString": SQL, "TimeoutSeconds": 30}, redrive_count=1, Start=start), stubbed.runtime
+    )
+
+    assert f"Announced/{ENTRY}" in stubbed.item(EXECUTION), "the canceller needs it"
 
 
 def redriven() -> dict[str, Any]:
