@@ -9,6 +9,7 @@ from typing import Any
 
 from functions import queries
 from functions.observability import lambda_handler, logger
+from functions.queries import Query
 from functions.runtime import Runtime, get_runtime
 from functions.settle import report, settle_after_event, success
 from functions.task_table import Entry, QueryItem
@@ -54,7 +55,7 @@ def query_status(event: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "QueryId": query.query_id,
         "State": query.state,
-        "WaitSeconds": _wait_seconds(entry, item, runtime),
+        "WaitSeconds": _wait_seconds(entry, item, query, runtime),
     }
     if query.state == "SUCCEEDED":
         answer["Output"] = success(runtime, query, item.terms, "poll")
@@ -68,10 +69,10 @@ def _poll_interval(entry: Entry, runtime: Runtime) -> int:
     return max(runtime.settings.poll_seconds, math.floor(age * runtime.settings.poll_growth))
 
 
-def _wait_seconds(entry: Entry, item: QueryItem, runtime: Runtime) -> int:
+def _wait_seconds(entry: Entry, item: QueryItem, query: Query, runtime: Runtime) -> int:
     """Until the next poll: the interval, or less where the query is still to be stopped at its deadline."""
     interval = _poll_interval(entry, runtime)
-    if item.terms is None or item.terms.deadline is None or item.deadline_passed:
+    if query.ended or item.terms is None or item.terms.deadline is None or item.deadline_passed:
         return interval
     # The clock of the executor that is to stop it may be behind this one, so there is always a next look.
     return min(interval, max(1, math.ceil(item.terms.deadline - runtime.now())))

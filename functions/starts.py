@@ -29,7 +29,19 @@ def ensure_query(runtime: Runtime, entry: Entry, request: Request) -> str | None
 
 
 def _ensure(runtime: Runtime, entry: Entry, request: Request) -> str | None:
-    statement = _statement(runtime, entry, request)
+    if request.named_query_id is None:
+        statement = queries.resolve(runtime.athena, request, runtime.settings)
+    else:
+        # A named query is resolved once for each entry, since it may be edited or deleted in the meantime.
+        earlier = runtime.table.find_execution(entry.execution_id)
+        if query_id := earlier.query_of(entry.id):
+            return _confirm(runtime, entry, query_id, earlier)
+        announced = earlier.announcement_of(entry.id)
+        statement = (
+            _announced_statement(runtime, announced, request)
+            if announced
+            else queries.resolve(runtime.athena, request, runtime.settings)
+        )
     announced_at = runtime.now()
     known = runtime.table.announce_start(entry, statement, announced_at)
     query_id = known.query_of(entry.id)
@@ -49,17 +61,6 @@ def _ensure(runtime: Runtime, entry: Entry, request: Request) -> str | None:
         if query_id is None:
             return None
     return _confirm(runtime, entry, query_id, known)
-
-
-def _statement(runtime: Runtime, entry: Entry, request: Request) -> Statement:
-    """The statement of the entry. A named query is resolved once: somebody may edit or delete it
-    meanwhile.
-    """
-    if request.named_query_id is not None:
-        earlier = runtime.table.find_execution(entry.execution_id).announcement_of(entry.id)
-        if earlier is not None:
-            return _announced_statement(runtime, earlier, request)
-    return queries.resolve(runtime.athena, request, runtime.settings)
 
 
 def deadline(entry: Entry, request: Request) -> float | None:

@@ -220,6 +220,17 @@ def test_a_poll_returns_the_interval_until_the_next_one(
     assert answer == {"QueryId": QUERY, "State": "RUNNING", "WaitSeconds": seconds}
 
 
+def test_an_ended_query_has_no_deadline_to_hurry_for(stubbed: Stubbed) -> None:
+    # "Failed" waits this long: at one second each, its retries would reach the limit of history events.
+    stubbed.put_item(EXECUTION, started())
+    stubbed.put_item(QUERY, waiting(Deadline=number(NOW - 5)))
+    stubbed.expect("GetQueryExecution", GET, query_execution("CANCELLED"))
+
+    answer = checker.run(POLL, stubbed.runtime)
+
+    assert answer == {"QueryId": QUERY, "State": "CANCELLED", "WaitSeconds": 30}
+
+
 def test_a_poll_of_a_query_that_succeeded_returns_its_output(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, started())
     stubbed.put_item(QUERY, waiting())

@@ -112,6 +112,14 @@ def test_a_named_query_that_was_edited_after_a_crash_starts_as_it_was_announced(
     assert stubbed.item(EXECUTION) == started()
 
 
+def test_a_named_query_that_was_deleted_while_its_query_runs_is_not_resolved_again(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, started())
+
+    executor.run(task({"NamedQueryId": "abc-123"}), stubbed.runtime)
+
+    assert stubbed.item(QUERY) == waiting()
+
+
 def test_wait_does_not_resolve_the_named_query_again(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, started())
     stubbed.put_item(QUERY, terms())
