@@ -121,6 +121,7 @@ def _up(arguments: argparse.Namespace) -> ExitCode:
             chaos=arguments.chaos,
             settings={**stack.SETTINGS, **dict(arguments.set)},
             async_retry_seconds=arguments.async_retry_seconds,
+            detach=arguments.detach,
             report=steps.begin,
         )
     # eval "$(python -m local up --detach)" sets the variables and skips the comments.

@@ -41,7 +41,7 @@ SETTINGS: Mapping[str, str] = {
 
 # Kept in a stack's folder because it takes time to make, and the same for every stack.
 _SHARED = ("parquet", "synthesized")
-_START_SECONDS = 30
+_START_SECONDS = 120
 # This machine's emulator, whatever proxy is configured.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -116,9 +116,12 @@ def up(
     chaos: str | None = None,
     settings: Mapping[str, str] = SETTINGS,
     async_retry_seconds: float | None = None,
+    detach: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> Stack:
     """Start a stack. `report` receives the name of each step as it begins.
+
+    The stack ends with this process, however that ends, unless it is to `detach`.
 
     Raise CommandError if one is running already, a setting is invalid, the port is taken, or a step fails.
     """
@@ -132,7 +135,12 @@ def up(
     _must_be_free(port)
     home.mkdir(parents=True, exist_ok=True)
     report("starting the emulator")
-    emulator = _start_emulator(port, home, chaos, async_retry_seconds)
+    options = [] if detach else ["--parent", str(os.getpid())]
+    if chaos:
+        options += ["--chaos", chaos]
+    if async_retry_seconds is not None:
+        options += ["--async-retry-seconds", str(async_retry_seconds)]
+    emulator = _start_emulator(port, home, options)
     try:
         endpoint = f"http://127.0.0.1:{port}"
         outputs = cdk.deploy(endpoint, home, settings, report)
@@ -206,14 +214,8 @@ def share(own: Path, home: Path = HOME) -> Path:
     return own
 
 
-def _start_emulator(
-    port: int, home: Path, chaos: str | None, async_retry_seconds: float | None
-) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-m", "local.emulator", "--port", str(port), "--home", str(home)]
-    if chaos:
-        words += ["--chaos", chaos]
-    if async_retry_seconds is not None:
-        words += ["--async-retry-seconds", str(async_retry_seconds)]
+def _start_emulator(port: int, home: Path, options: list[str]) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", "local.emulator", "--port", str(port), "--home", str(home), *options]
     log = home / "emulator.log"
     with log.open("wb") as output:
         emulator = subprocess.Popen(

@@ -1,13 +1,8 @@
 """Replays the stack's dead-letter queue: each message's event goes to its function again.
 
-Two services write to the queue, each in its own form:
-
-* Lambda, for an asynchronous invocation that failed: a record with the function's ARN and the event (Lambda
-  developer guide, "Retaining records of asynchronous invocations").
-* EventBridge, for an event that it could not deliver: the event itself; the message attribute TARGET_ARN
-  names the function (EventBridge user guide, "Using dead-letter queues to process undelivered events").
-
-The functions may receive an event any number of times, so a replay may be interrupted and repeated.
+Lambda writes to the queue when an asynchronous invocation has failed in all its attempts: a record with the
+function's ARN and the event (Lambda developer guide, "Retaining records of asynchronous invocations"). The
+functions may receive an event any number of times, so a replay may be interrupted and repeated.
 """
 
 import json
@@ -59,19 +54,10 @@ def parse(message: Mapping[str, Any], functions: Mapping[str, str]) -> DeadLette
     Raise NotReplayable if it names no function of the stack or holds no event.
     """
     try:
-        body = json.loads(message["Body"])
-    except ValueError:
-        raise NotReplayable("not JSON") from None
-    if not isinstance(body, dict):
-        raise NotReplayable("not an event")
-    event = body.get("requestPayload", body)
-    try:
-        if "requestPayload" in body:
-            arn = str(body["requestContext"]["functionArn"])
-        else:
-            arn = message["MessageAttributes"]["TARGET_ARN"]["StringValue"]
-    except (KeyError, TypeError):
-        raise NotReplayable("names no function") from None
+        record = json.loads(message["Body"])
+        arn, event = str(record["requestContext"]["functionArn"]), record["requestPayload"]
+    except (ValueError, KeyError, TypeError):
+        raise NotReplayable("is no record of a failed invocation") from None
     # arn:aws:lambda:REGION:ACCOUNT:function:NAME, and a qualifier.
     function = next(iter(arn.split(":")[6:7]), "")
     if function not in functions:
@@ -163,7 +149,6 @@ class _Queue:
             answer = self._sqs.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=_BATCH,
-                MessageAttributeNames=["TARGET_ARN"],
                 VisibilityTimeout=_HIDDEN_SECONDS,
                 WaitTimeSeconds=_WAIT_SECONDS,
             )

@@ -7,12 +7,17 @@ import argparse
 import asyncio
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
+import time
 from importlib import import_module
 from pathlib import Path
 
 _CORES = os.cpu_count() or 1
+# Between two checks of whether the parent process is there, and for an orderly end.
+_PARENT_SECONDS, _SHUTDOWN_SECONDS = 1, 10
 
 
 def main() -> None:
@@ -33,6 +38,12 @@ def main() -> None:
         help="seconds before the first retry of an asynchronous invocation, doubled for the second "
         "(default: 1; on AWS 60)",
     )
+    parser.add_argument(
+        "--parent",
+        type=int,
+        metavar="PID",
+        help="end when this process, which started the emulator, has ended",
+    )
     arguments = parser.parse_args()
     scratch = arguments.home / "tmp"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -49,6 +60,8 @@ def main() -> None:
         "S3_DATA_DIR": str(arguments.home / "s3"),
         "LOG_LEVEL": "WARNING",
     }
+    if arguments.parent:
+        threading.Thread(target=_end_with, args=(arguments.parent,), daemon=True).start()
     server = import_module("local.emulator.server")
     try:
         asyncio.run(
@@ -64,6 +77,16 @@ def main() -> None:
         sys.exit(f"port {arguments.port} cannot be used: {error.strerror}")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _end_with(parent: int) -> None:
+    """Terminate this process and what it has started, once it is no longer the parent's child."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_SECONDS)
+    # Its own group: `local.stack` starts the emulator in a session of its own.
+    os.killpg(os.getpid(), signal.SIGTERM)
+    time.sleep(_SHUTDOWN_SECONDS)
+    os.killpg(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

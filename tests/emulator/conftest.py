@@ -2,10 +2,10 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 import uuid
 import zipfile
@@ -116,24 +116,29 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     port = _free_port()
     with (home / "emulator.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - this interpreter
-            [sys.executable, "-m", "local.emulator", "--port", str(port), "--home", str(home), *_OPTIONS],
+            [
+                *(sys.executable, "-m", "local.emulator", "--port", str(port), "--home", str(home)),
+                *("--parent", str(os.getpid()), *_OPTIONS),
+            ],
             cwd=ROOT,
             stdout=log,
             stderr=log,
+            start_new_session=True,
         )
     emulator = Emulator(f"http://127.0.0.1:{port}")
     try:
-        wait_until(lambda: _answers(emulator))
+        wait_until(lambda: answers(emulator))
         yield emulator
     finally:
         process.terminate()
         process.wait(timeout=30)
 
 
-def _answers(emulator: Emulator) -> bool:
+def answers(emulator: Emulator) -> bool:
+    """Whether the emulator is there."""
     try:
         emulator.status()
-    except urllib.error.URLError:
+    except OSError:
         return False
     return True
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from local import stack as local_stack
 from local.__main__ import main as local_main
 from local.environment import aws_variables
+from local.stack import ROOT
 from ops.__main__ import main
 from tests.end_to_end.conftest import Deployment, Eventually
 
@@ -197,3 +199,39 @@ def test_the_modules_run_as_commands() -> None:
         )
         assert "replay-dead-letters" in completed.stdout
         assert "Exit codes: 0 success" in completed.stdout
+
+
+def test_a_hostile_environment_does_not_break_a_local_stack(tmp_path: Path) -> None:
+    """A dead proxy, an unknown profile and no home folder; the printed commands are evaluated by a shell."""
+    hostile = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": os.devnull,
+        "HTTP_PROXY": "http://127.0.0.1:1",
+        "HTTPS_PROXY": "http://127.0.0.1:1",
+        "AWS_PROFILE": "no-such-profile",
+    }
+    home = local_stack.share(tmp_path)
+    local = f"python -m local --home {home}"
+    # A stack of this name is synthesized by no other test, and its template is not kept.
+    (home / "synthesized").unlink()
+    script = f"""
+        set -e
+        started=$({local} up --detach --set stackName=Hostile)
+        eval "$started"
+        python -m ops query "SELECT 1 AS one" --json --stack Hostile
+        {local} down
+        ! {local} down
+    """
+
+    completed = subprocess.run(  # noqa: S603 - the commands under test
+        ["/bin/sh", "-c", script], env=hostile, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert completed.returncode == 0, completed.stderr
+    assert json.loads(completed.stdout)["rows"] == [["1"]]
+    steps = re.findall(r"^(.*): \d+\.\d s$", completed.stderr, re.MULTILINE)
+    assert steps == [
+        *("starting the emulator", "synthesizing the template", "deploying the stack"),
+        "loading the sample data",
+    ]
+    assert completed.stderr.endswith("python -m local: error: no local stack is running\n")

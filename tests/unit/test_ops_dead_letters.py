@@ -27,30 +27,19 @@ OUTPUTS = {
 }
 
 
-def message(number: int, body: Any, target: str | None = None) -> dict[str, Any]:
-    found = {"MessageId": f"m{number}", "ReceiptHandle": f"r{number}", "Body": json.dumps(body)}
-    if target:
-        attribute = {"DataType": "String", "StringValue": target}
-        return {**found, "MessageAttributes": {"TARGET_ARN": attribute}}
-    return found
+def message(number: int, body: Any) -> dict[str, Any]:
+    return {"MessageId": f"m{number}", "ReceiptHandle": f"r{number}", "Body": json.dumps(body)}
 
 
-def from_lambda(number: int, function: str = "stack-checker") -> dict[str, Any]:
+def record(number: int, function: str = "stack-checker", event: Any = EVENT) -> dict[str, Any]:
     context = {"functionArn": f"{FUNCTION}{function}:$LATEST", "condition": "RetriesExhausted"}
-    return message(number, {"requestContext": context, "requestPayload": EVENT, "responsePayload": {}})
+    return message(number, {"requestContext": context, "requestPayload": event, "responsePayload": {}})
 
 
-def from_eventbridge(number: int, function: str = "stack-canceller") -> dict[str, Any]:
-    return message(number, EVENT, FUNCTION + function)
+def test_the_event_goes_to_the_function_that_it_failed_in() -> None:
+    letter = parse(record(1, "stack-canceller"), FUNCTIONS)
 
-
-@pytest.mark.parametrize(
-    ("received", "role"), [(from_lambda(1), "checker"), (from_eventbridge(1), "canceller")]
-)
-def test_the_event_goes_to_the_function_that_it_failed_in(received: dict[str, Any], role: str) -> None:
-    letter = parse(received, FUNCTIONS)
-
-    assert (letter.role, letter.event_type) == (role, "Athena Query State Change")
+    assert (letter.role, letter.event_type) == ("canceller", "Athena Query State Change")
     assert json.loads(letter.payload) == EVENT
 
 
@@ -58,12 +47,12 @@ def test_the_event_goes_to_the_function_that_it_failed_in(received: dict[str, An
     "received",
     [
         {"Body": "no JSON"},
-        {"Body": "[]"},
+        message(1, []),
         message(1, EVENT),
-        message(1, {"requestPayload": "text", "requestContext": {"functionArn": f"{FUNCTION}stack-checker"}}),
         message(1, {"requestPayload": EVENT, "requestContext": None}),
-        from_lambda(1, "somebody-elses-function"),
-        from_eventbridge(1, "somebody-elses-function"),
+        message(1, {"requestContext": {"functionArn": f"{FUNCTION}stack-checker"}}),
+        record(1, event="text"),
+        record(1, "somebody-elses-function"),
     ],
 )
 def test_a_message_that_is_no_dead_letter_of_the_stack_is_not_replayed(received: dict[str, Any]) -> None:
@@ -91,7 +80,6 @@ class Queue:
         parameters = {
             "QueueUrl": QUEUE,
             "MaxNumberOfMessages": 10,
-            "MessageAttributeNames": ["TARGET_ARN"],
             "VisibilityTimeout": 300,
             "WaitTimeSeconds": 2,
         }
@@ -139,7 +127,7 @@ def queue() -> Iterator[Queue]:
 
 
 def test_a_message_is_deleted_after_its_function_succeeded(queue: Queue) -> None:
-    queue.receives(from_lambda(1))
+    queue.receives(record(1))
     queue.invokes("stack-checker")
     queue.deletes("r1")
     queue.receives()
@@ -151,7 +139,7 @@ def test_a_message_is_deleted_after_its_function_succeeded(queue: Queue) -> None
 
 
 def test_a_message_stays_if_its_function_fails_and_is_released(queue: Queue) -> None:
-    queue.receives(from_lambda(1))
+    queue.receives(record(1))
     queue.invokes("stack-checker", error="ServiceFault")
     queue.receives()
     queue.releases("r1")
@@ -163,17 +151,17 @@ def test_a_message_stays_if_its_function_fails_and_is_released(queue: Queue) -> 
 
 
 def test_a_message_that_comes_again_is_not_replayed_again(queue: Queue) -> None:
-    queue.receives(from_lambda(1))
+    queue.receives(record(1))
     queue.invokes("stack-checker", error="ServiceFault")
-    queue.receives({**from_lambda(1), "ReceiptHandle": "r1-again"})
+    queue.receives({**record(1), "ReceiptHandle": "r1-again"})
     queue.releases("r1-again")
 
     assert queue.replay()[0] == 1
 
 
 def test_a_foreign_message_is_left_and_the_others_are_replayed(queue: Queue) -> None:
-    queue.receives(from_lambda(1, "somebody-elses-function"))
-    queue.receives(from_eventbridge(2))
+    queue.receives(record(1, "somebody-elses-function"))
+    queue.receives(record(2, "stack-canceller"))
     queue.invokes("stack-canceller")
     queue.deletes("r2")
     queue.receives()
@@ -186,7 +174,7 @@ def test_a_foreign_message_is_left_and_the_others_are_replayed(queue: Queue) -> 
 
 
 def test_a_refused_invocation_leaves_the_message(queue: Queue) -> None:
-    queue.receives(from_lambda(1))
+    queue.receives(record(1))
     queue.lambda_.add_client_error("invoke", "AccessDeniedException", "not authorized")
     queue.receives()
     queue.releases("r1")
@@ -198,7 +186,7 @@ def test_a_refused_invocation_leaves_the_message(queue: Queue) -> None:
 
 
 def test_a_dry_run_invokes_nothing_and_deletes_nothing(queue: Queue) -> None:
-    queue.receives(from_lambda(1), from_eventbridge(2))
+    queue.receives(record(1), record(2, "stack-canceller"))
     queue.receives()
     queue.releases("r1", "r2")
 
@@ -212,7 +200,7 @@ def test_an_interrupted_replay_releases_what_it_holds(queue: Queue, monkeypatch:
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    queue.receives(from_lambda(1))
+    queue.receives(record(1))
     queue.releases("r1")
     monkeypatch.setattr("ops.dead_letters._invoke", interrupt)
 
