@@ -17,7 +17,7 @@ from ops.deployment import Deployment
 from ops.display import make_console
 from ops.errors import ExitCode
 
-_NOTES = "query, explain, stop, dashboard and replay-dead-letters are `python -m ops` on the local stack.\n"
+_NOTES = "`python -m ops` has the commands for any deployed stack: query to replay-dead-letters.\n"
 
 
 def main(words: list[str] | None = None) -> int:
@@ -30,12 +30,12 @@ def _parser() -> argparse.ArgumentParser:
         "--home", type=Path, default=stack.HOME, help="folder for the stack's files (default: .local)"
     )
     commands = cli.add_subcommands(parser)
-    _add_up(commands.add_parser("up", help="start the stack, deploy the template, load the sample data"))
-    commands.add_parser("down", help="stop the stack").set_defaults(run=_down)
+    _add_up(cli.add_command(commands, "up", "start the emulator, deploy the stack, load the sample data"))
+    cli.add_command(commands, "down", "stop the stack").set_defaults(run=_down)
     add_commands(commands, _connect)
-    show = commands.add_parser("demo", help="run six sample queries, verify their outcomes, then stop")
+    show = cli.add_command(commands, "demo", "run six sample queries, verify their outcomes, then stop")
     show.set_defaults(run=_demo)
-    _add_load(commands.add_parser("load", help="run a load of mixed outcomes and render the dashboard"))
+    _add_load(cli.add_command(commands, "load", "run a load of mixed outcomes and render the dashboard"))
     return parser
 
 

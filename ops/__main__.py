@@ -7,12 +7,12 @@ from ops import cli
 from ops.commands import add_commands
 from ops.deployment import DEFAULT_STACK, Deployment, connect
 
-_WHERE = """\
-The stack is the one that the AWS environment points to:
+_NOTES = """\
+The AWS environment selects the account and the Region, or the local stack:
 
   AWS_PROFILE=my-profile AWS_REGION=eu-west-1 python -m ops query "SELECT 1"
 
-  eval "$(python -m local up --detach)"       # sets AWS_ENDPOINT_URL: the local stack
+  eval "$(python -m local up --detach)"    # sets AWS_ENDPOINT_URL
   python -m ops query "SELECT 1"
 """
 
@@ -22,9 +22,14 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = cli.make_parser("python -m ops", "Run and operate Athena queries on a deployed stack.", _WHERE)
+    parser = cli.make_parser("python -m ops", "Run and operate Athena queries on a deployed stack.", _NOTES)
     stack = argparse.ArgumentParser(add_help=False)
-    stack.add_argument("--stack", default=DEFAULT_STACK, help=f"name of the stack (default: {DEFAULT_STACK})")
+    stack.add_argument(
+        "--stack",
+        default=DEFAULT_STACK,
+        metavar="NAME",
+        help=f"stack in the account that AWS_PROFILE and AWS_REGION select (default: {DEFAULT_STACK})",
+    )
     add_commands(cli.add_subcommands(parser), _connect, stack)
     return parser
 

@@ -1,4 +1,4 @@
-"""What the command lines of `ops` and `local` have in common: parsers, errors and exit codes."""
+"""Shared by the command lines of `ops` and `local`: parsers, errors and exit codes."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ def make_parser(program: str, description: str, notes: str = "") -> argparse.Arg
         prog=program,
         description=description,
         epilog=f"{notes}\n{EXIT_CODES}".lstrip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=26),
     )
     parser.set_defaults(program=program)
     return parser
@@ -26,8 +26,19 @@ def add_subcommands(
     return parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
 
+def add_command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    summary: str,
+    *parents: argparse.ArgumentParser,
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", parents=parents
+    )
+
+
 def run(parser: argparse.ArgumentParser, words: list[str] | None) -> int:
-    """Run the command that the words name and return its exit code. A failure is one line on stderr."""
+    """Run the command and return its exit code. A failure is one line on stderr."""
     arguments = parser.parse_args(words)
     try:
         code: int = arguments.run(arguments)

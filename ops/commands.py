@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from ops import dashboard, dead_letters, execution, explain, query
+from ops.cli import add_command
 from ops.deployment import Deployment
 from ops.display import make_console
 from ops.errors import ExitCode
@@ -36,10 +37,7 @@ def add_commands(
     """Add every command. `connect` finds the stack by the arguments, of which `stack_arguments` are some."""
     for command in COMMANDS:
         parents = [stack_arguments] if stack_arguments and not command.of_execution else []
-        description = f"{command.help[0].upper()}{command.help[1:]}."
-        parser = commands.add_parser(
-            command.name, help=command.help, description=description, parents=parents
-        )
+        parser = add_command(commands, command.name, command.help, *parents)
         if command.of_execution:
             parser.add_argument("execution_arn", metavar="EXECUTION_ARN", type=_execution_arn)
         command.add_arguments(parser)

@@ -35,7 +35,7 @@ _WAIT_SECONDS = 2
 
 
 class NotReplayable(Exception):
-    """A message is no dead letter of this stack. The text says why and holds nothing of the message."""
+    """A message is not a dead letter of this stack. The text gives the reason and quotes nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

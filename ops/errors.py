@@ -19,7 +19,7 @@ _CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrieval
 
 
 class ExitCode(IntEnum):
-    """FAILED: the query failed, or what was asked about does not exist. UNREACHABLE: AWS or the stack is."""
+    """What a command reports to its shell."""
 
     OK = 0
     FAILED = 1
@@ -28,14 +28,18 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-EXIT_CODES = (
-    "Exit codes: 0 success; 1 the query failed, or what was asked about does not exist; 2 usage; "
-    "3 the stack cannot be reached; 130 interrupted."
-)
+EXIT_CODES = """\
+exit codes:
+  0    success
+  1    the query failed, the execution does not exist, or a message was not replayed
+  2    invalid usage
+  3    the stack cannot be reached
+  130  interrupted
+"""
 
 
 class CommandError(Exception):
-    """A command cannot do what it was asked to. The text is one line that says why and what to do."""
+    """A command cannot continue. The text is one line with the reason and the remedy."""
 
     def __init__(self, message: str, code: ExitCode) -> None:
         super().__init__(" ".join(message.split()))
@@ -43,7 +47,7 @@ class CommandError(Exception):
 
 
 def describe(error: BotoCoreError | ClientError) -> str:
-    """One sentence about an AWS call that failed: what, why, and what to do where that is known."""
+    """A failed AWS call in one sentence: what failed, why, and the remedy where it is known."""
     match error:
         case ClientError():
             detail = error.response.get("Error", {})
