@@ -47,7 +47,7 @@ def query_status(event: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
     logger.append_keys(execution_id=entry.execution_id)
     query_id = runtime.table.find_execution(entry.execution_id).query_of(entry.id)
     item = runtime.table.find_query(query_id) if query_id else None
-    if item is None or item.terms is None:
+    if item is None or item.terms is None or item.terms.redrive_count != entry.redrive_count:
         seconds = _poll_interval(entry, runtime)
         return {"QueryId": query_id, "State": "UNKNOWN", "WaitSeconds": seconds}
     query = queries.get_query(runtime.athena, item.query_id)

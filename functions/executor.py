@@ -60,7 +60,8 @@ def _store_token(event: dict[str, Any], runtime: Runtime) -> QueryItem | None:
     if event["StateName"] != "Start query":
         known = runtime.table.find_execution(entry.execution_id).query_of(entry.id)
         item = runtime.table.store_token(known, task_token, None, runtime.now()) if known else None
-        if item and item.terms:
+        # A redrive that died between adopting a query and this left the terms of the earlier run.
+        if item and item.terms and item.terms.redrive_count == redrive_count:
             return item
     if "Input" not in execution:
         raise InvalidInput(

@@ -100,11 +100,13 @@ def _submit(
 
 def _confirm(runtime: Runtime, entry: Entry, query_id: str, known: ExecutionItem) -> str | None:
     execution = runtime.table.register_start(entry, query_id, runtime.now(), known.outdated(entry.id))
-    if execution.ended >= entry.redrive_count:
+    if execution.ended < entry.redrive_count:
+        return query_id
+    # A later redrive may have adopted it.
+    if query_id in execution.queries_left_by(execution.ended):
         logger.info("execution has ended, query stopped", query_id=query_id)
         stop_orphan(runtime, query_id)
-        return None
-    return query_id
+    return None
 
 
 def stop_orphan(runtime: Runtime, query_id: str) -> None:

@@ -9,12 +9,14 @@ from functions import checker
 from functions.queries import PREVIEW_BYTES, PREVIEW_COLUMNS
 from tests.unit.conftest import NOW, SETTINGS, Stubbed
 from tests.unit.samples import (
+    ENTERED,
     EXECUTION,
     OTHER_QUERY,
     QUERY,
     START,
     TOKEN,
     athena_error,
+    entry_id,
     number,
     query_event,
     query_execution,
@@ -250,6 +252,17 @@ def test_a_query_that_is_not_registered_is_unknown(stubbed: Stubbed, item: dict[
 
     assert answer is not None
     assert (answer["State"], answer["WaitSeconds"]) == ("UNKNOWN", 30)
+
+
+def test_a_query_with_the_terms_of_an_earlier_run_is_unknown(stubbed: Stubbed) -> None:
+    entry = entry_id(ENTERED, 1)
+    stubbed.put_item(EXECUTION, started(entry=entry, redrive_count=1))
+    stubbed.put_item(QUERY, waiting())
+
+    answer = checker.run({**POLL, "Start": {**START, "RedriveCount": 1}}, stubbed.runtime)
+
+    assert answer is not None
+    assert answer["State"] == "UNKNOWN"
 
 
 # Previews.

@@ -255,6 +255,18 @@ def test_a_query_is_stopped_if_its_execution_ended_while_it_was_started(stubbed:
     assert stubbed.item(QUERY) == {"StopRequested": {"BOOL": True}}
 
 
+def test_a_query_that_a_later_redrive_adopted_is_not_stopped(stubbed: Stubbed) -> None:
+    def adopt(**_: Any) -> None:
+        stubbed.put_item(EXECUTION, {**started(entry="2", redrive_count=1), "Gone/0": {"BOOL": True}})
+
+    stubbed.runtime.athena.meta.events.register("provide-client-params.athena.StartQueryExecution", adopt)
+    stubbed.expect("StartQueryExecution", start_request(), {"QueryExecutionId": QUERY})
+
+    executor.run(task({"QueryString": SQL}), stubbed.runtime)
+
+    assert stubbed.item(QUERY) == {}
+
+
 def test_wait_only_stores_the_token(stubbed: Stubbed) -> None:
     """The checker has just polled Athena; another call would be a second poll."""
     stubbed.put_item(EXECUTION, started())
@@ -263,6 +275,19 @@ def test_wait_only_stores_the_token(stubbed: Stubbed) -> None:
     executor.run(task({"QueryString": SQL}, StateName="Wait"), stubbed.runtime)
 
     assert stubbed.item(QUERY) == waiting()
+
+
+def test_wait_replaces_the_terms_of_an_earlier_run(stubbed: Stubbed) -> None:
+    """A redrive adopted the query and died before it stored its own."""
+    entry = entry_id(ENTERED, 1)
+    stubbed.put_item(EXECUTION, started(entry=entry, redrive_count=1))
+    stubbed.put_item(QUERY, waiting(Attempt=number(2), Deadline=number(NOW + 5)))
+
+    executor.run(
+        task({"QueryString": SQL, "TimeoutSeconds": 30}, redrive_count=1, StateName="Wait"), stubbed.runtime
+    )
+
+    assert stubbed.item(QUERY) == waiting(RedriveCount=number(1), Deadline=number(NOW + 30))
 
 
 def test_failed_sends_what_athena_reports(stubbed: Stubbed) -> None:
