@@ -26,4 +26,4 @@ def shell_commands(text: str) -> Iterator[str]:
         # A quoted JSON document may have several lines.
         joined = re.sub(r"'[^']*'", lambda quoted: quoted[0].replace("\n", " "), block.replace("\\\n", " "))
         yield from joined.splitlines()
-    yield from re.findall(r"`((?:make|python -m|aws) [^`]+)`", without_code(text))
+    yield from re.findall(r"`((?:make|python -m|aws) [^`\n]+)`", without_code(text))

@@ -1,11 +1,15 @@
 """The documents: generated parts are current, links resolve, decision records are complete."""
 
+import io
 import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from tests.documents import PAGES, without_code
+from local import demo
+from ops.execution import Run
+from tests.documents import PAGES, code_blocks, without_code
 from tools.generate_docs import DECISIONS, DOCUMENTS, ROOT, render
 
 # Written by tools, so a clean checkout does not have them.
@@ -48,6 +52,25 @@ def test_paths_in_the_text_exist(page: Path) -> None:
     paths = re.findall(rf"`((?:{folders})/[\w./-]*)`", without_code(page.read_text()))
     missing = [path for path in paths if not (ROOT / path).exists() and not path.startswith(_NOT_IN_GIT)]
     assert missing == []
+
+
+def test_the_readme_shows_the_summary_of_the_demo() -> None:
+    """The demo verifies its outcomes, and the gate runs it; only the times are those of one run."""
+    (shown,) = code_blocks((ROOT / "README.md").read_text(), "text")
+    times = re.findall(r"\d+\.\d\d s", shown)
+    results = []
+    for sample in demo.SAMPLES:
+        run = Run(arn="", status="FAILED" if sample.error else "SUCCEEDED", error=sample.error)
+        run.states += sample.states
+        run.output = None if sample.error else {"SettledBy": sample.settled_by}
+        # A statement that is rejected at submission has no query, and so no lag.
+        results.append((sample, run, "" if sample.error == "AthenaQuery.InvalidRequest" else times.pop(0)))
+    printed = io.StringIO()
+    table = demo.summarize(results)
+    table.title = None
+    Console(file=printed, width=140).print(table)
+    assert shown == printed.getvalue()
+    assert not times
 
 
 _RECORD = re.compile(
