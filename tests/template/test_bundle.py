@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from infra.bundle import BundleError, bundle
+from infra.bundle import PYTHON, BundleError, _compile, bundle
 from tests.template.conftest import ROOT
 
 LOCK = (ROOT / "functions" / "requirements.lock").read_text()
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A project with this layout and no dependencies."""
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with this layout and no dependencies, which is not compiled."""
+    monkeypatch.setattr("infra.bundle._compile", lambda _directory, _place: None)
     for name in ("functions/a.py", "statemachine/input.schema.json", "statemachine/x.asl.yaml"):
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
@@ -53,6 +54,22 @@ def test_a_failed_build_reports_one_line_and_leaves_nothing(project: Path) -> No
     with pytest.raises(BundleError, match=r"^pip cannot install requirements.lock .*\bERROR: [^\n]+$"):
         bundle(project)
     assert list((project / "build").iterdir()) == []
+
+
+def test_every_module_has_bytecode_of_the_runtime() -> None:
+    built = bundle(ROOT)
+    # PEP 552: 3.13's magic number, and the flag of a hash that is never compared with the source.
+    header = (3571).to_bytes(2, "little") + b"\r\n\x01\0\0\0"
+    for source in built.rglob("*.py"):
+        compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-{PYTHON.replace('.', '')}.pyc"
+        assert compiled.read_bytes().startswith(header), source
+
+
+def test_a_compiler_of_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.py").write_text("1\n")
+    monkeypatch.setattr("infra.bundle.PYTHON", "3.12")
+    with pytest.raises(BundleError, match=r"^the functions cannot be compiled for Python 3\.12: 3\.13$"):
+        _compile(tmp_path, "/var/task")
 
 
 def test_lambda_can_read_it_under_any_umask(project: Path) -> None:
