@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from mypy_boto3_athena import AthenaClient
     from mypy_boto3_stepfunctions import SFNClient
 
-# BatchGetQueryExecution takes so many ids (Athena API reference).
-_BATCH = 50
 # Events of the history, latest first, that are searched for the state and its task.
 _EVENTS = 100
 _POLLING_STATES = ("Get query status", "Check query status")
@@ -71,40 +69,33 @@ def _queries(execution_arn: str, deployment: Deployment) -> dict[str, Any]:
     table = TaskTable(dynamodb, name, ttl_seconds=0)
     try:
         execution = table.find_execution(execution_arn)
-        items = {started.query_id: table.find_query(started.query_id) for started in execution.started}
+        newest = execution.newest_query
+        item = table.find_query(newest.query_id) if newest else None
     except dynamodb.exceptions.ResourceNotFoundException:
         raise CommandError(
             f"the task table {name} does not exist; deploy the stack again", ExitCode.UNREACHABLE
         ) from None
     facts: dict[str, Any] = {"start_unconfirmed": bool(execution.announced)}
-    if not items:
+    if item is None:
         return facts
-    statuses = _statuses(deployment.client("athena"), list(items))
-    latest = max(
-        execution.started,
-        key=lambda one: (one.redrive_count, terms.attempt if (terms := items[one.query_id].terms) else 0),
-    ).query_id
-    status = statuses.get(latest, {})
+    # One call takes 50 ids, and an item of the task table has no more.
+    athena: AthenaClient = deployment.client("athena")
+    answer = athena.batch_get_query_execution(
+        QueryExecutionIds=list({started.query_id for started in execution.started})
+    )
+    statuses = {query["QueryExecutionId"]: query["Status"] for query in answer["QueryExecutions"]}
+    status: Any = statuses.get(item.query_id, {})
     return {
         **facts,
-        "query_id": latest,
+        "query_id": item.query_id,
         "query_state": status.get("State", "unknown to Athena"),
         "query_ended": status.get("CompletionDateTime"),
-        "token_stored": items[latest].task_token is not None,
-        "recorded_state": items[latest].recorded_state,
+        "token_stored": item.task_token is not None,
+        "recorded_state": item.recorded_state,
         "running_queries": tuple(
             query_id for query_id, one in statuses.items() if one["State"] not in TERMINAL_STATES
         ),
     }
-
-
-def _statuses(athena: "AthenaClient", query_ids: list[str]) -> dict[str, Any]:
-    """The status of each query that Athena still knows."""
-    found: dict[str, Any] = {}
-    for first in range(0, len(query_ids), _BATCH):
-        answer = athena.batch_get_query_execution(QueryExecutionIds=query_ids[first : first + _BATCH])
-        found |= {query["QueryExecutionId"]: query["Status"] for query in answer["QueryExecutions"]}
-    return found
 
 
 def conclude(facts: Facts, now: datetime) -> str:
@@ -134,13 +125,13 @@ def _conclude_ended(facts: Facts) -> str:
     if facts.running_queries:
         return (
             f"{ended[0].upper()}{ended[1:]}, but a query of it still runs: "
-            f"{', '.join(facts.running_queries)}. The canceller stops it; if it does not within minutes, "
-            "check its log and the dead-letter queue, or run `aws athena stop-query-execution`."
+            f"{', '.join(facts.running_queries)}. The canceller stops it in its next sweep at the latest; "
+            "otherwise check its log, or run `aws athena stop-query-execution`."
         )
     if facts.start_unconfirmed and facts.status != "SUCCEEDED":
         return (
-            f"{ended[0].upper()}{ended[1:]} while a query was being started. The canceller finds out whether "
-            "it was, and stops it."
+            f"{ended[0].upper()}{ended[1:]} while a query was being started. The canceller determines "
+            "whether it was started, and stops it."
         )
     return f"Not waiting: {ended}."
 

@@ -104,6 +104,24 @@ def test_explain_diagnoses_a_waiting_execution(
     )
 
 
+def test_explain_names_a_query_that_outlives_its_execution(
+    deployment: Deployment, eventually: Eventually, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arn = deployment.start({"QueryString": deployment.slow_query()})
+    (query_id,) = eventually(lambda: deployment.running_queries(arn))
+    deployment.stack.outage("athena:StopQueryExecution", "InternalServerException")
+    deployment.client("stepfunctions").stop_execution(executionArn=arn)
+
+    assert main(["explain", arn]) == 0
+
+    deployment.stack.end_outage()
+    deployment.client("athena").stop_query_execution(QueryExecutionId=query_id)
+    assert (
+        f"The execution ended with status ABORTED, but a query of it still runs: {query_id}."
+        in capsys.readouterr().out
+    )
+
+
 def test_an_unknown_execution_has_a_message_of_its_own(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,9 +187,9 @@ def dead_letters(deployment: Deployment) -> int:
 def test_dead_letters_are_replayed_once_their_cause_is_gone(
     deployment: Deployment, eventually: Eventually, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    deployment.stack.outage("athena:*", "InternalServerException")
+    eventually(lambda: deployment.stack.pending_events() == 0)
+    deployment.client("sqs").purge_queue(QueueUrl=deployment.stack.outputs["DeadLetterQueueUrl"])
     arn = deployment.start({"QueryString": deployment.slow_query()})
-    deployment.stack.end_outage()
     (query_id,) = eventually(lambda: deployment.running_queries(arn))
     deployment.stack.outage("athena:*", "InternalServerException")
     deployment.client("stepfunctions").stop_execution(executionArn=arn)
