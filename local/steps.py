@@ -9,7 +9,7 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn
 
 
 class Steps:
-    """`begin` ends the step before. In a terminal the time of the running step goes on."""
+    """`begin` ends the previous step. In a terminal, the time of the running step is updated."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -1,1 +1,1 @@
-"""The local Athena in this process, through boto3 clients: no host, no socket."""
+"""The local Athena in this process, through boto3 clients, without a server or a socket."""

@@ -20,7 +20,7 @@ _ENDED = {"SUCCEEDED", "FAILED", "CANCELLED"}
 
 @dataclass(frozen=True, kw_only=True)
 class Athena:
-    """Clients of the local Athena, and how a test runs a statement to its end."""
+    """Clients of the local Athena, and helpers that run a statement to its end."""
 
     athena: Any
     glue: Any
@@ -58,14 +58,14 @@ class Athena:
         return answer
 
     def rows(self, sql: str, **request: Any) -> list[list[str | None]]:
-        """The rows of GetQueryResults, header row and all, of a statement that has to succeed."""
+        """The rows of GetQueryResults, with any header row, of a statement that has to succeed."""
         query = self.run(sql, **request)
         assert query["Status"]["State"] == "SUCCEEDED", query["Status"].get("StateChangeReason")
         page = self.results(query["QueryExecutionId"])
         return [[cell.get("VarCharValue") for cell in row["Data"]] for row in page["ResultSet"]["Rows"]]
 
     def reason(self, sql: str, **request: Any) -> str:
-        """Why a statement failed, which it has to."""
+        """The reason of a statement that has to fail."""
         query = self.run(sql, **request)
         assert query["Status"]["State"] == "FAILED", query["Status"]
         reason: str = query["Status"]["StateChangeReason"]
@@ -91,7 +91,7 @@ def loop() -> in_process.Loop:
 def athena(loop: in_process.Loop) -> Athena:
     api.install()
     session = in_process.session(loop)
-    # A refusal is the answer under test, not a reason to try again.
+    # An error is the response under test, so there are no retries.
     once = Config(retries={"total_max_attempts": 1})
     made = Athena(
         athena=session.client("athena", config=once),

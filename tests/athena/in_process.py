@@ -1,4 +1,4 @@
-"""boto3 clients whose requests MiniStack answers in this process, without a socket."""
+"""Clients of boto3 whose requests MiniStack serves in this process, without a socket."""
 
 import asyncio
 import io
@@ -23,7 +23,7 @@ REGION = "eu-west-1"
 
 
 class Loop:
-    """An event loop in a thread of its own, where MiniStack lives."""
+    """An event loop in a separate thread, in which MiniStack runs."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -41,7 +41,7 @@ def session(loop: Loop, access_key: str = "test") -> boto3.Session:
 
 
 async def _answer(request: Any) -> AWSResponse:
-    """The answer to a prepared request, by way of ASGI."""
+    """The response to a prepared request, through ASGI."""
     url = urlsplit(request.url)
     body = request.body.read() if hasattr(request.body, "read") else request.body or b""
     headers = {name.lower(): value for name, value in request.headers.items()}
@@ -72,7 +72,7 @@ async def _answer(request: Any) -> AWSResponse:
 
 
 class _Raw(io.BytesIO):
-    """A body as urllib3 gives it to botocore."""
+    """A response body as botocore expects it from urllib3."""
 
     def stream(self, *_: Any, **__: Any) -> Any:
         while chunk := self.read(65_536):

@@ -1,4 +1,4 @@
-"""What kind of statement each is, where its result goes, and what GetQueryResults shows of it."""
+"""The type of each statement, the location of its result, and what GetQueryResults returns."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""StartQueryExecution: what it refuses, and what it remembers."""
+"""StartQueryExecution: refusals and idempotency."""
 
 import uuid
 from typing import Any
@@ -86,7 +86,7 @@ def test_a_throttled_start_leaves_its_token_unused(athena: Athena, error: str) -
     assert athena.run("SELECT 2", ClientRequestToken=once)["Status"]["State"] == "SUCCEEDED"
 
 
-def test_a_known_token_is_answered_while_athena_has_no_room_for_another_query(athena: Athena) -> None:
+def test_a_known_token_returns_its_query_while_athena_is_at_capacity(athena: Athena) -> None:
     once = token()
     first = athena.start("SELECT 1", ClientRequestToken=once)
     faults.inject_athena_error("TooManyRequestsException")

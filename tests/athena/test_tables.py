@@ -1,4 +1,4 @@
-"""Tables from their creation to their end, in the formats that can be written here."""
+"""Tables from creation to deletion, in the formats that can be written locally."""
 
 import json
 
@@ -10,14 +10,14 @@ from tests.athena.conftest import BUCKET, Athena
 
 @pytest.fixture
 def database(athena: Athena, request: pytest.FixtureRequest) -> str:
-    """A database of the test's own, which is the context of its statements."""
+    """A database for one test, which is the context of its statements."""
     name = str(request.node.originalname).removeprefix("test_")[:40]
     athena.run(f"CREATE DATABASE {name}")
     return name
 
 
 def partitions(athena: Athena, database: str, table: str) -> dict[str, str]:
-    """Each partition's values and location, as Glue has them."""
+    """The values and location of each partition in Glue."""
     found = athena.glue.get_partitions(DatabaseName=database, TableName=table)["Partitions"]
     return {"/".join(one["Values"]): one["StorageDescriptor"]["Location"] for one in found}
 
@@ -68,7 +68,7 @@ def test_an_insert_adds_a_partition(athena: Athena, database: str) -> None:
     ]
 
 
-def test_only_partitions_that_glue_knows_are_read(athena: Athena, database: str) -> None:
+def test_only_partitions_in_glue_are_read(athena: Athena, database: str) -> None:
     context = {"Database": database}
     for day in ("01", "02"):
         athena.put(f"{database}/day={day}/rows.json", json.dumps({"n": int(day)}) + "\n")
@@ -117,7 +117,7 @@ def test_a_location_of_ctas_is_refused_where_the_workgroup_has_its_own(athena: A
     )
 
 
-def test_a_table_that_exists_is_not_made_again(athena: Athena, database: str) -> None:
+def test_an_existing_table_is_not_created_again(athena: Athena, database: str) -> None:
     sql = f"CREATE TABLE {database}.t AS SELECT 1 AS x"
     athena.run(sql)
 
@@ -302,7 +302,7 @@ def test_quoted_csv_is_read_by_its_own_serde(athena: Athena) -> None:
         ("(a int) TBLPROPERTIES ('projection.enabled' = 'true')", "partition projection"),
     ],
 )
-def test_a_table_that_cannot_be_read_here_is_refused(athena: Athena, ddl: str, reason: str) -> None:
+def test_a_table_that_cannot_be_read_locally_is_refused(athena: Athena, ddl: str, reason: str) -> None:
     table = f"unread_{abs(hash(ddl))}"
     columns, _, properties = ddl.partition(" TBLPROPERTIES ")
     ending = f" TBLPROPERTIES {properties}" if properties else ""

@@ -16,7 +16,7 @@ from ops.execution import Run, follow, start
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of the tests' own, so that a developer's stack is left alone; what takes time is shared."""
+    """A separate folder, so that a developer's stack is not touched; what is slow to create is shared."""
     return local_stack.share(tmp_path_factory.mktemp("stack"))
 
 
@@ -50,13 +50,13 @@ class Deployment:
         return start(self.client("stepfunctions"), self.stack.outputs["StateMachineArn"], document)
 
     def slow_query(self) -> str:
-        """SQL that runs far longer than any test waits, and can be interrupted."""
+        """SQL that runs much longer than any test waits, and can be interrupted."""
         return (
             "SELECT count(*) FROM flights a, flights b, flights c WHERE a.dep_time + b.dep_time > c.dep_time"
         )
 
     def query_ids(self) -> set[str]:
-        """Every query that the stack's workgroup has seen."""
+        """Every query of the stack's workgroup."""
         answer = self.client("athena").list_query_executions(WorkGroup=self.stack.outputs["WorkGroupName"])
         return set(answer["QueryExecutionIds"])
 
@@ -81,7 +81,7 @@ class Deployment:
         return [one for one in ids if "CompletionDateTime" in self.query(one)["Status"]]
 
     def ended(self, execution_arn: str, eventually: "Eventually") -> dict[str, Any]:
-        """DescribeExecution's answer once the execution has ended."""
+        """The response of DescribeExecution once the execution has ended."""
 
         def described() -> dict[str, Any] | None:
             answer: dict[str, Any] = self.client("stepfunctions").describe_execution(
@@ -100,12 +100,12 @@ class Deployment:
         return [event["message"] for group in pages for page in group for event in page["events"]]
 
     def tokens(self) -> list[str]:
-        """The task tokens that were given out, from the input of the states that called the executor."""
+        """The task tokens in the table."""
         items = self.client("dynamodb").scan(TableName=self.stack.outputs["TaskTableName"])["Items"]
         return [item["TaskToken"]["S"] for item in items if "TaskToken" in item]
 
     def put_metric(self, name: str, value: float) -> None:
-        """A point as the functions would emit it."""
+        """A data point as the functions would emit it."""
         dimensions = [{"Name": "service", "Value": self.stack.name}]
         point = {"MetricName": name, "Value": value, "Unit": "Milliseconds", "Dimensions": dimensions}
         self.client("cloudwatch").put_metric_data(Namespace="AthenaQueries", MetricData=[point])
@@ -126,7 +126,7 @@ class Deployment:
         return [message["Body"] for message in answer.get("Messages", [])]
 
     def query(self, query_id: str) -> dict[str, Any]:
-        """GetQueryExecution's answer."""
+        """The response of GetQueryExecution."""
         answer: dict[str, Any] = self.client("athena").get_query_execution(QueryExecutionId=query_id)
         execution: dict[str, Any] = answer["QueryExecution"]
         return execution
@@ -136,7 +136,7 @@ class Deployment:
 def deployment(deployed: Stack, eventually: "Eventually") -> Iterator[Deployment]:
     yield Deployment(stack=deployed)
     deployed.deliver_events("normal")
-    # A function that is retried now would use what the next test injects.
+    # A function that is still retried would consume what the next test injects.
     eventually(lambda: deployed.pending_events() == 0)
 
 

@@ -1,4 +1,4 @@
-"""Every field of the contract on the deployed stack; docs/contract.md names what cannot be had there."""
+"""Every field of the contract on the deployed stack; docs/contract.md names what cannot be tested there."""
 
 import json
 from typing import Any
@@ -65,7 +65,7 @@ def test_an_earlier_result_is_reused_and_free(deployment: Deployment) -> None:
     assert second["OutputLocation"] == first["OutputLocation"]
 
 
-def test_tables_are_made_filled_unloaded_and_dropped(deployment: Deployment) -> None:
+def test_tables_are_created_filled_unloaded_and_dropped(deployment: Deployment) -> None:
     made = succeed(deployment, "CREATE TABLE scratch.big AS SELECT * FROM airlines WHERE carrier < 'B'")
     filled = succeed(
         deployment, "INSERT INTO scratch.big SELECT * FROM airlines WHERE carrier >= 'V'", Idempotent=False
@@ -130,11 +130,11 @@ def test_a_prepared_statement_is_executed_with_its_values(deployment: Deployment
     succeed(deployment, "DEALLOCATE PREPARE carriers")
 
 
-def test_null_is_kept_apart_from_the_empty_string(deployment: Deployment) -> None:
+def test_null_is_distinguished_from_the_empty_string(deployment: Deployment) -> None:
     assert preview(deployment, "SELECT NULL, '', 'x'") == [[None, "", "x"]]
 
 
-def test_a_hundred_rows_of_megabytes_preview_within_the_limit_and_say_that_they_were_cut(
+def test_a_preview_of_wide_rows_stays_within_the_limit_and_is_marked_as_truncated(
     deployment: Deployment,
 ) -> None:
     sql = "SELECT n, lpad('x', 1000000, 'x') AS wide FROM UNNEST(sequence(1, 100)) AS t(n)"
@@ -149,7 +149,7 @@ def test_a_hundred_rows_of_megabytes_preview_within_the_limit_and_say_that_they_
     assert len(shown["Rows"]) == 100
 
 
-def test_a_query_that_somebody_stops_is_cancelled(deployment: Deployment, eventually: Eventually) -> None:
+def test_a_query_that_someone_stops_is_cancelled(deployment: Deployment, eventually: Eventually) -> None:
     arn = deployment.start({"QueryString": deployment.slow_query()})
     (query_id,) = eventually(lambda: deployment.running_queries(arn))
 
@@ -183,7 +183,7 @@ def test_a_transient_failure_is_run_again_after_a_visible_back_off(deployment: D
     assert run.output["Attempts"] == 2
 
 
-def test_attempts_come_to_an_end(deployment: Deployment) -> None:
+def test_attempts_are_limited(deployment: Deployment) -> None:
     for _ in range(3):
         deployment.stack.inject_athena_error("TRANSIENT")
 
@@ -207,7 +207,7 @@ def test_a_write_is_retried_only_if_the_caller_allows_it(
     assert run.error == error
 
 
-def test_nothing_of_a_query_or_a_token_is_in_any_log(deployment: Deployment, eventually: Eventually) -> None:
+def test_no_log_contains_sql_parameters_or_tokens(deployment: Deployment, eventually: Eventually) -> None:
     planted = ["planted-literal", "planted-parameter", "planted_column"]
     deployment.run(
         {"QueryString": "SELECT 'planted-literal', ?", "ExecutionParameters": ["'planted-parameter'"]}

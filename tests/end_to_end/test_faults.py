@@ -94,7 +94,7 @@ def test_a_hundred_queries_at_once_under_every_fault_have_their_true_outcomes(
                     ended[arn] = answer
         return len(ended) == len(arns)
 
-    # However slow the machine is, executions end one after the other.
+    # Executions end one by one, however slow the machine is.
     eventually(all_ended, progress=lambda: len(ended), seconds=180)
     eventually(lambda: chaotic.stack.pending_events() == 0)
 

@@ -193,7 +193,7 @@ def test_two_stacks_ignore_each_others_queries(deployment: Deployment, home: Pat
 
 
 def test_permissions_are_enforced(deployment: Deployment) -> None:
-    """So that the tests above show that each role may do what its function needs."""
+    """IAM is enforced, so the tests above show that each role may do what its function needs."""
     iam = deployment.client("iam")
     iam.create_user(UserName="nobody")
     key = iam.create_access_key(UserName="nobody")["AccessKey"]

@@ -15,7 +15,7 @@ HOUR = 3600
 
 @pytest.fixture(autouse=True)
 def quiet(deployment: Deployment) -> None:
-    """Each test begins after a night without queries."""
+    """Each test starts without recent metrics."""
     deployment.stack.let_metrics_age(24 * HOUR)
 
 

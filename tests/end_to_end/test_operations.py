@@ -22,7 +22,7 @@ COUNT = {"QueryString": "SELECT count(*) AS flights FROM flights"}
 
 @pytest.fixture(autouse=True)
 def environment(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `eval "$(python -m local up --detach)"` exports, and nothing else of AWS."""
+    """The variables that `eval "$(python -m local up --detach)"` exports, and no others of AWS."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in aws_variables(deployment.stack.endpoint).items():
@@ -122,7 +122,7 @@ def test_explain_names_a_query_that_outlives_its_execution(
     )
 
 
-def test_an_unknown_execution_has_a_message_of_its_own(
+def test_an_unknown_execution_has_its_own_message(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine = deployment.stack.outputs["StateMachineArn"]
@@ -184,7 +184,7 @@ def dead_letters(deployment: Deployment) -> int:
     return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
 
-def test_dead_letters_are_replayed_once_their_cause_is_gone(
+def test_dead_letters_are_replayed_once_their_cause_is_fixed(
     deployment: Deployment, eventually: Eventually, capsys: pytest.CaptureFixture[str]
 ) -> None:
     eventually(lambda: deployment.stack.pending_events() == 0)

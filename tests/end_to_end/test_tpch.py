@@ -1,7 +1,7 @@
-"""The 22 TPC-H queries through StartExecution, against DuckDB asked directly.
+"""The 22 TPC-H queries through StartExecution, compared with DuckDB directly.
 
-Their text is SQL that Athena and DuckDB both take, so the direct answer owes nothing to the local Athena:
-neither its translation nor its tables. The parameters are those the specification validates with.
+Both Athena and DuckDB accept the text, so the direct result does not depend on the local Athena: neither its
+translation nor its tables. The parameters are the validation parameters of the specification.
 """
 
 import csv
@@ -71,7 +71,7 @@ def test_a_tpch_query_returns_what_duckdb_returns(
     expected = direct.execute(sql).fetchall()
     got = rows(tpch, run.output["OutputLocation"])
     assert len(got) == len(expected)
-    assert expected, "a query without rows shows nothing"
+    assert expected, "a query without rows verifies nothing"
     for line, wanted in zip(got, expected, strict=True):
         assert [same(cell, value) for cell, value in zip(line, wanted, strict=True)] == list(wanted)
 
@@ -87,7 +87,7 @@ def rows(deployment: Deployment, uri: str) -> list[list[str]]:
 
 
 def same(cell: str, value: Any) -> Any:
-    """The result's text as the value that was expected, numbers to twelve digits."""
+    """The result's text as a value of the expected type, numbers to twelve digits."""
     if isinstance(value, float):
         return pytest.approx(float(cell), rel=1e-12)
     return type(value)(cell) if not hasattr(value, "isoformat") else type(value).fromisoformat(cell)

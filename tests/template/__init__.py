@@ -1,4 +1,4 @@
 """Tests of the synthesized template."""
 
-# Before anything here imports aws_cdk: it chooses the Node that aws_cdk runs on.
+# Before any test imports aws_cdk: it chooses the Node that aws_cdk runs on.
 import infra  # noqa: F401

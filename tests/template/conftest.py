@@ -1,4 +1,4 @@
-"""The stack, synthesized once for all tests here. Nothing is bundled: a stub replaces the functions' code."""
+"""The stack, synthesized once for all tests. Nothing is bundled: a stub replaces the functions' code."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def synthesize(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
-    """Synthesize the app with the context of cdk.json and more: the app, and the template of its stack."""
+    """Synthesize with the context of cdk.json and more; return the app and the template of its stack."""
     flags = json.loads((ROOT / "cdk.json").read_text())["context"]
 
     def run(context: Mapping[str, Any]) -> tuple[App, Template]:

@@ -1,4 +1,4 @@
-"""The rendered document passes asl-validator, which knows the Amazon States Language independently of us."""
+"""The rendered document passes asl-validator, an independent implementation of the Amazon States Language."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def faults(document: Any) -> list[str]:
 
 @pytest.fixture
 def document() -> Any:
-    """As deployed: CloudFormation has put values in the place of the substitutions."""
+    """As deployed, with values for CloudFormation's substitutions."""
     return json.loads(
         re.sub(r"\$\{(\w+)Arn\}", r"arn:aws:lambda:eu-west-1:123456789012:function:\1", NUMBERS)
     )

@@ -1,4 +1,4 @@
-"""A wrong setting stops the synthesis with one line: its name, the value, what is allowed."""
+"""An invalid setting stops the synthesis with one line: its name, the value, what is allowed."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def test_a_wrong_value_is_refused(name: str, value: Any, allowed: str) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_a_name_that_does_not_exist_is_refused() -> None:
+def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(SettingError) as misspelt:
         Settings.from_context({"patienceSecond": "5"})
     assert str(misspelt.value) == (
@@ -65,7 +65,7 @@ def test_a_name_that_does_not_exist_is_refused() -> None:
     )
 
 
-def test_what_cdk_keeps_in_the_context_is_left_alone() -> None:
+def test_context_keys_of_cdk_are_ignored() -> None:
     cdk = {
         "@aws-cdk/x:y": True,
         "aws:cdk:bundling-stacks": ["**"],
@@ -92,12 +92,12 @@ def test_a_prefix_may_be_a_whole_bucket(value: str, prefix: Prefix) -> None:
     assert Settings.from_context({"readPrefixes": value}).read_prefixes == (prefix,)
 
 
-def test_numbers_come_as_numbers_or_as_text() -> None:
+def test_numbers_may_be_numbers_or_text() -> None:
     assert Settings.from_context({"pollSeconds": "7"}) == Settings.from_context({"pollSeconds": 7})
     assert Settings.from_context({"logRetentionDays": "7"}).log_retention_days == 7
 
 
-def test_the_app_says_it_in_one_line_and_fails() -> None:
+def test_the_app_reports_it_in_one_line_and_fails() -> None:
     environment = {**os.environ, "CDK_CONTEXT_JSON": json.dumps({"pollSeconds": "often"})}
     run = subprocess.run(
         [sys.executable, "-m", "infra"],

@@ -7,7 +7,7 @@ from typing import Any
 from tests.simulation.events import RULES
 from tests.template.reading import Template
 
-# Names that the stack makes, as the simulation calls them.
+# Names in the stack, and in the simulation.
 STAND_INS = {"workgroupName": ["the-work-group"], "stateMachineArn": ["the-machine"]}
 
 

@@ -145,7 +145,7 @@ def test_only_its_rules_may_invoke_a_function(template: Template, function: str)
     assert {text(one["SourceArn"]) for one in permissions} == {f"<{name}.Arn>" for name in own}
 
 
-def test_nobody_but_the_functions_sends_dead_letters(template: Template) -> None:
+def test_only_the_functions_send_dead_letters(template: Template) -> None:
     _, policy = template.one("AWS::SQS::QueuePolicy")
     assert {statement["Effect"] for statement in policy["PolicyDocument"]["Statement"]} == {"Deny"}
 
