@@ -74,5 +74,5 @@ def _wait_seconds(entry: Entry, item: QueryItem, query: Query, runtime: Runtime)
     interval = _poll_interval(entry, runtime)
     if query.ended or item.terms is None or item.terms.deadline is None or item.deadline_passed:
         return interval
-    # The clock of the executor that is to stop it may be behind this one, so there is always a next look.
+    # The clock of the executor that is to stop it may be behind this one, so there is always another poll.
     return min(interval, max(1, math.ceil(item.terms.deadline - runtime.now())))

@@ -122,7 +122,7 @@ def stop_orphan(runtime: Runtime, query_id: str) -> None:
 def find_announced(runtime: Runtime, start: AnnouncedStart, request: Request) -> str | None:
     """The query that an announced start came to; None if it started nothing, and from now on cannot.
 
-    Raise Throttled if Athena has no room to tell, ServiceFault if the announced statement is not the started
+    Raise Throttled if Athena has no capacity, ServiceFault if the announced statement is not the started
     one.
     """
     if queries.claim(runtime.athena, runtime.settings, start.entry_id):
@@ -184,7 +184,7 @@ def _find_after_deadline(
         try:
             query_id = find_announced(runtime, earlier, request)
         except Throttled:
-            # Athena cannot tell: the announcement stays, and the canceller stops what may have been started.
+            # Unknown: the announcement stays, and the canceller stops what may have been started.
             logger.info("deadline passed, start unconfirmed")
         else:
             if query_id is None:

@@ -151,7 +151,7 @@ class Workflow(Construct):
         }
         for function, actions in table_actions.items():
             grant(function.role, "AccessTaskTable", actions=actions, resources=[self.task_table.table_arn])
-        # The sweep lists executions. The input of one tells the request of a start that was never confirmed.
+        # The sweep lists executions. The input of one has the request of a start that was never confirmed.
         grant(
             self.canceller.role,
             "ListExecutions",

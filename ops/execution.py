@@ -30,7 +30,7 @@ _CHUNK_BYTES = 1 << 18
 
 
 class ExecutionArn(NamedTuple):
-    """The ARN of an execution, `text`, and the parts of it that say where the execution is."""
+    """The ARN of an execution, `text`, with the Region and the state machine in it."""
 
     text: str
     region: str

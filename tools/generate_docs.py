@@ -24,7 +24,7 @@ _ID = "0c9231a0-de75-4736-bdfa-dd3f3de85970"
 
 
 def _example(kind: type[errors.AthenaQueryError], reason: str, **details: Any) -> errors.AthenaQueryError:
-    """The error of a query that ran and ended FAILED, unless `details` say otherwise."""
+    """The error of a query that ran and ended FAILED, unless `details` override that."""
     known = {"state": "FAILED", "scanned_bytes": 0, "cost_usd": 0.0, "attempts": 1}
     return kind(reason, query_id=_ID, console_url=console_url("eu-west-1", _ID), **{**known, **details})
 

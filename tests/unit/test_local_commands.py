@@ -139,7 +139,7 @@ def test_a_temporary_stack_that_does_not_start_keeps_its_log(
 def test_the_cdk_cli_fails_in_one_line_that_names_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The CLI's own last line, on an app that failed, does not say why."""
+    """The last line of the CLI does not contain the app's error."""
     node = tmp_path / "bin" / "node"
     node.parent.mkdir()
     node.write_text(

@@ -1,4 +1,4 @@
-"""The command line of `ops`: each failure is one line and an exit code, an interruption says what goes on."""
+"""The command line of `ops`: each failure is one line and an exit code, an interruption reports what is still running."""
 
 import json
 from datetime import UTC, datetime
