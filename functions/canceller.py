@@ -63,7 +63,7 @@ def clean_up(execution_id: str, redrive_count: int, runtime: Runtime) -> None:
         try:
             _confirm(execution_id, unconfirmed, runtime)
         except Throttled:
-            # Athena may have no room for hours, which is no fault of this function: the sweeps try again.
+            # Athena may have no capacity for hours, which is not a fault of this function: the sweeps retry.
             logger.warning("start unconfirmed")
             return
     runtime.table.mark_cleaned_up(execution_id, redrive_count, runtime.now())

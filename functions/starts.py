@@ -13,7 +13,7 @@ from functions.observability import logger, measure
 from functions.runtime import Runtime
 from functions.task_table import AnnouncedStart, Entry, ExecutionItem, Statement
 
-_TOO_LATE = "The deadline (TimeoutSeconds) passed before Athena had room for the query."
+_TOO_LATE = "The deadline (TimeoutSeconds) passed before Athena had capacity for the query."
 
 
 def ensure_query(runtime: Runtime, entry: Entry, request: Request) -> str | None:

@@ -1,4 +1,4 @@
-"""The command line of `ops`: each failure is one line and an exit code, an interruption reports what is still running."""
+"""The command line of `ops`: a failure is one line and an exit code, an interruption names what still runs."""
 
 import json
 from datetime import UTC, datetime
