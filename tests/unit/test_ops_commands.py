@@ -1,4 +1,4 @@
-"""The command line of `ops`: a failure is one line and an exit code, an interruption names what still runs."""
+"""The command line of `ops`: a failure is one line and an exit code, an interruption names what runs on."""
 
 import json
 from datetime import UTC, datetime
