@@ -1,8 +1,9 @@
-"""The alarms. docs/runbook.md has a section for each, under its name."""
+"""The alarms. docs/runbook.md has a section for each, under its name, and names those of each outage."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_sns as sns
@@ -15,28 +16,44 @@ from infra.settings import Settings
 # An event settles a query within about a second. A longer lag is a delivery problem.
 _EVENT_LAG_MS = 30_000
 
-# Fewer than these in a period concern the caller and not the operator.
+# Fewer than these concern the caller and not the operator.
 _FAILURES = 5
-_LOST_EVENTS = 3
-_FUNCTION_FAULTS = 5
+_LOST_EVENTS_PER_HOUR = 3
+
+# One execution whose calls fail for a while causes many errors within a few minutes, and is retried. Three
+# periods in a row mean that the fault lasts.
+_LASTING_PERIODS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Definition:
-    """An alarm on `metric` at or above `threshold`."""
+    """An alarm that fires when the metric reaches `threshold` in each of the last `periods` periods."""
 
     name: str
     metric: cloudwatch.Metric
-    threshold: float
     description: str
+    threshold: float = 1
+    periods: int = 1
+    # Otherwise a period without data is within the threshold: most metrics have none while nothing happens.
+    missing_data_breaches: bool = False
+    comparison: cloudwatch.ComparisonOperator = (
+        cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
+    )
 
 
 def make_alarms(scope: Construct, metrics: Metrics, settings: Settings) -> dict[str, cloudwatch.Alarm]:
     """Every alarm by name."""
-    return {one.name: _alarm(scope, one, settings) for one in _definitions(metrics, settings)}
+    definitions = (
+        *_outcomes(metrics),
+        *_stuck(metrics, settings),
+        *_completion(metrics),
+        *_delivery(metrics),
+        *_functions(metrics),
+    )
+    return {one.name: _alarm(scope, one, settings) for one in definitions}
 
 
-def _definitions(metrics: Metrics, settings: Settings) -> Iterator[_Definition]:
+def _outcomes(metrics: Metrics) -> Iterator[_Definition]:
     yield _Definition(
         name="Failures",
         metric=metrics.own(Metric.FAILURES),
@@ -45,10 +62,55 @@ def _definitions(metrics: Metrics, settings: Settings) -> Iterator[_Definition]:
         "cause.",
     )
     yield _Definition(
+        name="UntypedFailures",
+        metric=metrics.own(Metric.UNTYPED_FAILURES),
+        description="An execution failed with an error other than AthenaQuery.*: the workflow is broken.",
+    )
+    yield _Definition(
+        name="ThrottledOut",
+        metric=metrics.own(Metric.THROTTLED),
+        description="An execution failed because Athena throttled its start until it gave up. Request a "
+        "higher Athena quota (active queries or API rate).",
+    )
+    yield _Definition(
+        name="ExecutionsTimedOut",
+        metric=metrics.executions_timed_out,
+        description="An execution reached the state machine's time limit of two days.",
+    )
+
+
+def _stuck(metrics: Metrics, settings: Settings) -> Iterator[_Definition]:
+    """Alarms that fire although nothing is settled, from the sweep's own metric."""
+    # By then the fallback branch has settled a query that lost its event, unless it ran for over an hour.
+    threshold = settings.patience_seconds + 2 * settings.poll_seconds
+    # Two sweeps: one of them is in every period.
+    minutes = 2 * settings.sweep_minutes
+    yield _Definition(
+        name="StuckExecutions",
+        metric=metrics.own(Metric.OLDEST_STUCK_EXECUTION, "Maximum", Duration.minutes(minutes)),
+        threshold=threshold,
+        description=f"For {threshold} seconds or more an execution has had no query, or has waited for a "
+        "query that has ended. Diagnose it with `python -m ops explain`.",
+    )
+    yield _Definition(
+        name="SweepMissing",
+        # CloudWatch evaluates a few more periods before it treats data as missing, so these are short
+        # (CloudWatch user guide, "Configuring how CloudWatch alarms treat missing data").
+        metric=metrics.own(Metric.OLDEST_STUCK_EXECUTION, "SampleCount", Duration.minutes(1)),
+        periods=minutes,
+        comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+        missing_data_breaches=True,
+        description=f"The sweep has not reported for {minutes} minutes: stuck executions go unnoticed, and "
+        "queries of ended executions may keep running. Check the canceller and its schedule.",
+    )
+
+
+def _completion(metrics: Metrics) -> Iterator[_Definition]:
+    yield _Definition(
         name="EventsLost",
-        metric=metrics.own(Metric.SETTLED_BY_POLL),
-        threshold=_LOST_EVENTS,
-        description=f"The fallback branch settled {_LOST_EVENTS} or more queries within 5 minutes: "
+        metric=metrics.own(Metric.SETTLED_BY_POLL, period=Duration.hours(1)),
+        threshold=_LOST_EVENTS_PER_HOUR,
+        description=f"The fallback branch settled {_LOST_EVENTS_PER_HOUR} or more queries within an hour: "
         "completion events do not arrive. Results are correct but delayed. Check the rule and the checker.",
     )
     yield _Definition(
@@ -57,40 +119,53 @@ def _definitions(metrics: Metrics, settings: Settings) -> Iterator[_Definition]:
         threshold=_EVENT_LAG_MS,
         description="p99 callback lag exceeded 30 s. Events are lost or slow, or the checker is throttled.",
     )
-    yield _Definition(
-        name="CompletionDelayed",
-        metric=metrics.own(Metric.CALLBACK_LAG, "Maximum"),
-        threshold=1000 * (settings.patience_seconds + 2 * settings.poll_seconds),
-        description="A callback was later than the patience window plus two poll intervals: the completion "
-        "event was lost, and the fallback branch did not make up for it. Check the checker's log.",
-    )
+
+
+def _delivery(metrics: Metrics) -> Iterator[_Definition]:
     yield _Definition(
         name="DeadLetters",
         metric=metrics.dead_letters,
-        threshold=1,
-        description="An event failed after all retries. Read the message, fix the cause, then redrive the "
-        "message.",
+        description="A function failed on an event after all retries. Read the message, fix the cause, then "
+        "redrive the message.",
     )
+    for rule, failed in metrics.undelivered.items():
+        yield _Definition(
+            name=f"{rule}Undelivered",
+            metric=failed,
+            description=f"The rule {rule} could not invoke its function, and the event is dropped. Check the "
+            "function and its resource policy.",
+        )
+    for function, failed in metrics.lost_failures.items():
+        yield _Definition(
+            name=f"{function.capitalize()}FailuresLost",
+            metric=failed,
+            description=f"The {function} failed on an event that could not be sent to the dead-letter queue. "
+            "Check the queue and the function's role.",
+        )
+
+
+def _functions(metrics: Metrics) -> Iterator[_Definition]:
     for function, errors in metrics.errors.items():
         yield _Definition(
             name=f"{function.capitalize()}Errors",
             metric=errors,
-            threshold=_FUNCTION_FAULTS,
-            description=f"The {function} failed {_FUNCTION_FAULTS} or more times within 5 minutes. Calls are "
-            "retried. Check its log for the error.",
+            periods=_LASTING_PERIODS,
+            description=f"The {function} has failed for 15 minutes. Calls are retried. Check its log for the "
+            "error.",
         )
     for function, throttles in metrics.throttles.items():
         yield _Definition(
             name=f"{function.capitalize()}Throttles",
             metric=throttles,
-            threshold=_FUNCTION_FAULTS,
-            description=f"Lambda throttled the {function} {_FUNCTION_FAULTS} or more times within 5 minutes. "
-            "Calls are retried. If it persists, raise the account's concurrency limit.",
+            periods=_LASTING_PERIODS,
+            description=f"Lambda has throttled the {function} for 15 minutes. Calls are retried. Raise the "
+            "account's concurrency limit.",
         )
 
 
 def _alarm(scope: Construct, definition: _Definition, settings: Settings) -> cloudwatch.Alarm:
     name = definition.name
+    missing = cloudwatch.TreatMissingData
     alarm = cloudwatch.Alarm(
         scope,
         name,
@@ -98,10 +173,9 @@ def _alarm(scope: Construct, definition: _Definition, settings: Settings) -> clo
         alarm_description=f"{definition.description} Runbook: {settings.runbook_url}#{name.lower()}",
         metric=definition.metric,
         threshold=definition.threshold,
-        evaluation_periods=1,
-        comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-        # A period without queries has no data.
-        treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        evaluation_periods=definition.periods,
+        comparison_operator=definition.comparison,
+        treat_missing_data=missing.BREACHING if definition.missing_data_breaches else missing.NOT_BREACHING,
     )
     if settings.alarm_topic_arn:
         topic = sns.Topic.from_topic_arn(scope, f"{name}Topic", settings.alarm_topic_arn)

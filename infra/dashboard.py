@@ -49,6 +49,7 @@ class _Sections:
                     *(Metric.TIMED_OUT, Metric.CANCELLED, Metric.INVALID_REQUEST, Metric.INVALID_INPUT),
                     *(Metric.THROTTLED, Metric.UNTYPED_FAILURES),
                 ),
+                *("UntypedFailures", "ThrottledOut"),
             ),
             self._graph(
                 "Retries, throttled starts and orphans stopped",
@@ -67,13 +68,14 @@ class _Sections:
             self._graph(
                 "Callback lag",
                 self._statistics(Metric.CALLBACK_LAG, "p50", "p99", "Maximum"),
-                *("CallbackLag", "CompletionDelayed"),
+                "CallbackLag",
                 width=6,
             ),
             self._graph("Late or duplicate callbacks", self._sums(Metric.LATE_CALLBACKS), width=6),
             self._graph(
                 "Oldest stuck execution",
                 self._statistics(Metric.OLDEST_STUCK_EXECUTION, "Maximum"),
+                "StuckExecutions",
                 width=6,
             ),
         ]
@@ -98,11 +100,18 @@ class _Sections:
             "executions timed out": metrics.executions_timed_out,
             "table writes throttled": metrics.table_writes_throttled,
         }
+        undelivered = {
+            **{f"rule {name}": metric for name, metric in metrics.undelivered.items()},
+            **{f"failures of the {name}": metric for name, metric in metrics.lost_failures.items()},
+        }
+        sweeps = {"sweeps": metrics.own(Metric.OLDEST_STUCK_EXECUTION, "SampleCount")}
         return [
-            self._graph("Function errors", metrics.errors, "ExecutorErrors", width=6),
-            self._graph("Function throttles", metrics.throttles, "ExecutorThrottles", width=6),
-            self._graph("Dead-letter queue", {"messages": metrics.dead_letters}, "DeadLetters", width=6),
-            self._graph("Workflow throttles and time-outs", workflow, width=6),
+            self._graph("Function errors", metrics.errors, "ExecutorErrors"),
+            self._graph("Function throttles", metrics.throttles, "ExecutorThrottles"),
+            self._graph("Dead-letter queue", {"messages": metrics.dead_letters}, "DeadLetters"),
+            self._graph("Undelivered events", undelivered, "QueryEndedUndelivered", "CheckerFailuresLost"),
+            self._graph("Sweeps", sweeps, "SweepMissing", unit="Count"),
+            self._graph("Workflow throttles and time-outs", workflow, "ExecutionsTimedOut"),
         ]
 
     def _sums(self, *metrics: Metric) -> dict[str, cloudwatch.Metric]:
@@ -112,13 +121,21 @@ class _Sections:
         return {f"{metric.value} {one}": self._metrics.own(metric, one) for one in statistics}
 
     def _graph(
-        self, title: str, metrics: Mapping[str, cloudwatch.Metric], *alarms: str, width: int = 8
+        self,
+        title: str,
+        metrics: Mapping[str, cloudwatch.Metric],
+        *alarms: str,
+        width: int = 8,
+        unit: str | None = None,
     ) -> cloudwatch.GraphWidget:
-        """The metrics under their labels, and the thresholds of the named alarms."""
+        """The metrics under their labels, and the thresholds of the named alarms.
+
+        `unit` defaults to that of the functions' metrics, and to Count.
+        """
         units = {
             UNITS[Metric(one.metric_name)] for one in metrics.values() if one.namespace == METRICS_NAMESPACE
         }
-        unit = units.pop() if units else "Count"
+        unit = unit or (units.pop() if units else "Count")
         return cloudwatch.GraphWidget(
             title=title,
             left=[metric.with_(label=label) for label, metric in metrics.items()],

@@ -12,9 +12,11 @@ PERIOD = Duration.minutes(5)
 
 
 class Metrics:
-    """Metrics over periods of 5 minutes.
+    """Metrics over periods of 5 minutes, or as given.
 
-    `errors` and `throttles` are by function; `dead_letters` is the number of messages in the queue.
+    `errors` and `throttles` are by function. `undelivered` counts by rule the events that could not be
+    delivered, `lost_failures` by function the failed events that could not be sent to the dead-letter queue.
+    `dead_letters` is the number of messages in that queue.
     """
 
     def __init__(self, *, stack_name: str, workflow: Workflow) -> None:
@@ -33,6 +35,14 @@ class Metrics:
         self.dead_letters = workflow.dead_letters.metric_approximate_number_of_messages_visible(
             statistic="Maximum", period=PERIOD
         )
+        self.undelivered = {
+            rule.node.id: _sum("AWS/Events", "FailedInvocations", {"RuleName": rule.rule_name})
+            for rule in workflow.rules
+        }
+        self.lost_failures = {
+            name: functions[name].metric("DestinationDeliveryFailures", statistic="Sum", period=PERIOD)
+            for name in ("checker", "canceller")
+        }
         state_machine = {"StateMachineArn": workflow.state_machine.state_machine_arn}
         self.executions_throttled = _sum("AWS/States", "ExecutionThrottled", state_machine)
         self.executions_timed_out = _sum("AWS/States", "ExecutionsTimedOut", state_machine)
@@ -40,14 +50,14 @@ class Metrics:
             "AWS/DynamoDB", "WriteThrottleEvents", {"TableName": workflow.task_table.table_name}
         )
 
-    def own(self, metric: Metric, statistic: str = "Sum") -> cloudwatch.Metric:
+    def own(self, metric: Metric, statistic: str = "Sum", period: Duration = PERIOD) -> cloudwatch.Metric:
         """A metric that the functions emit."""
         return cloudwatch.Metric(
             namespace=METRICS_NAMESPACE,
             metric_name=metric.value,
             dimensions_map={"service": self._stack_name},
             statistic=statistic,
-            period=PERIOD,
+            period=period,
         )
 
 

@@ -24,6 +24,7 @@ def make_rules(
     *,
     work_group_name: str,
     state_machine_arn: str,
+    sweep_minutes: int,
     checker: Function,
     canceller: Function,
 ) -> list[events.Rule]:
@@ -37,6 +38,7 @@ def make_rules(
         _pattern_rule(
             scope, "ExecutionEnded", execution_ended(state_machine_arn), canceller, _EXECUTION_FIELDS
         ),
+        _sweep_rule(scope, canceller, Duration.minutes(sweep_minutes)),
     ]
 
 
@@ -56,3 +58,13 @@ def _pattern_rule(
         source=pattern["source"], detail_type=pattern["detail-type"], detail=pattern["detail"]
     )
     return events.Rule(scope, name, event_pattern=event_pattern, targets=[target])
+
+
+def _sweep_rule(scope: Construct, canceller: Function, interval: Duration) -> events.Rule:
+    target = targets.LambdaFunction(
+        canceller.function,
+        # The next sweep replaces one that could not be delivered in time.
+        max_event_age=interval,
+        retry_attempts=_MAX_RETRIES,
+    )
+    return events.Rule(scope, "Sweep", schedule=events.Schedule.rate(interval), targets=[target])

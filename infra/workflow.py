@@ -78,6 +78,7 @@ class Workflow(Construct):
             self,
             work_group_name=work_group_name,
             state_machine_arn=self.state_machine.state_machine_arn,
+            sweep_minutes=settings.sweep_minutes,
             checker=self.checker,
             canceller=self.canceller,
         )

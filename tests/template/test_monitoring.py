@@ -15,7 +15,8 @@ OURS = "AthenaQueries"
 # The metrics of AWS services, by namespace, with the dimension that selects this stack.
 AWS_METRICS = {
     "AWS/SQS": ({"ApproximateNumberOfMessagesVisible"}, "QueueName"),
-    "AWS/Lambda": ({"Errors", "Throttles"}, "FunctionName"),
+    "AWS/Lambda": ({"Errors", "Throttles", "DestinationDeliveryFailures"}, "FunctionName"),
+    "AWS/Events": ({"FailedInvocations"}, "RuleName"),
     "AWS/States": ({"ExecutionThrottled", "ExecutionsTimedOut"}, "StateMachineArn"),
     "AWS/DynamoDB": ({"WriteThrottleEvents"}, "TableName"),
 }
@@ -119,8 +120,107 @@ def test_without_the_setting_alarms_name_the_runbook_in_the_repository(template:
         assert anchor in runbook_sections()
 
 
-def test_missing_data_raises_no_alarm(template: Template) -> None:
-    assert {alarm["TreatMissingData"] for alarm in alarms(template)} == {"notBreaching"}
+def test_the_runbook_counts_metrics_and_alarms(template: Template) -> None:
+    costs = runbook_sections()["what-monitoring-costs"]
+    assert f"{len(Metric)} custom metrics" in costs
+    assert f"{len(alarms(template))} alarms" in costs
+
+
+def alarm(template: Template, name: str) -> dict[str, Any]:
+    (found,) = (one for one in alarms(template) if one["AlarmName"] == f"{stack_name(template)}-{name}")
+    return found
+
+
+def test_only_a_missing_sweep_alarms_without_data(template: Template) -> None:
+    breaching = [one["AlarmName"] for one in alarms(template) if one["TreatMissingData"] != "notBreaching"]
+    assert breaching == [f"{stack_name(template)}-SweepMissing"]
+    sweep = alarm(template, "SweepMissing")
+    assert sweep["TreatMissingData"] == "breaching"
+    # A sweep makes the sample count 1, which is within the threshold whatever it measured.
+    assert sweep["Statistic"] == "SampleCount"
+    assert (sweep["ComparisonOperator"], sweep["Threshold"]) == ("LessThanThreshold", 1)
+    (schedule,) = (
+        one["Properties"]["ScheduleExpression"]
+        for one in template.resources("AWS::Events::Rule").values()
+        if "ScheduleExpression" in one["Properties"]
+    )
+    assert schedule == "rate(5 minutes)"
+    assert sweep["Period"] * sweep["EvaluationPeriods"] == 2 * 300, "two sweeps"
+
+
+# CloudWatch's ingestion and evaluation (CloudWatch user guide: metric alarms are evaluated every minute).
+CLOUDWATCH_SECONDS = 120
+
+
+def test_a_stuck_execution_alarms_within_fifteen_minutes(template: Template) -> None:
+    stuck = alarm(template, "StuckExecutions")
+    assert (stuck["MetricName"], stuck["Statistic"]) == ("OldestStuckExecution", "Maximum")
+    assert stuck["EvaluationPeriods"] == 1
+    assert stuck["Period"] >= 300, "each period has a sweep"
+    assert stuck["Threshold"] + 300 + CLOUDWATCH_SECONDS <= 15 * 60
+
+
+def test_the_threshold_of_stuck_executions_follows_the_settings(synthesize: Synthesize) -> None:
+    _, template = synthesize({"patienceSeconds": "100", "pollSeconds": "10", "sweepMinutes": "30"})
+    stuck = alarm(template, "StuckExecutions")
+    assert stuck["Threshold"] == 120
+    assert stuck["Period"] == 3600
+    assert alarm(template, "SweepMissing")["EvaluationPeriods"] == 60
+
+
+def test_one_execution_with_a_fault_raises_no_function_alarm(template: Template) -> None:
+    # All retries of nine errors fit into two periods.
+    for function in ("Executor", "Checker", "Canceller"):
+        for kind in ("Errors", "Throttles"):
+            one = alarm(template, f"{function}{kind}")
+            assert (one["Threshold"], one["Period"], one["EvaluationPeriods"]) == (1, 300, 3)
+            assert one.get("DatapointsToAlarm", 3) == 3
+
+
+def test_lost_events_are_counted_over_an_hour(template: Template) -> None:
+    lost = alarm(template, "EventsLost")
+    assert (lost["MetricName"], lost["Threshold"]) == ("SettledByPoll", 3)
+    assert lost["Period"] * lost["EvaluationPeriods"] == 3600
+
+
+# What an operator has to learn of although nothing is settled, with the metric that reports it.
+OUTAGES = {
+    "The rule QueryEnded is disabled": ("CallbackLag", "CallbackLag"),
+    "Lambda throttles the checker": ("StuckExecutions", "OldestStuckExecution"),
+    "The checker fails": ("StuckExecutions", "OldestStuckExecution"),
+    "The task table is gone": ("SweepMissing", "OldestStuckExecution"),
+    "Athena is not available": ("StuckExecutions", "OldestStuckExecution"),
+    "The executor is gone": ("UntypedFailures", "UntypedFailures"),
+    "The executor fails": ("StuckExecutions", "OldestStuckExecution"),
+    "The canceller fails": ("SweepMissing", "OldestStuckExecution"),
+    "Athena's quota of active queries": ("ThrottledOut", "Throttled"),
+    "An execution reaches the time limit": ("ExecutionsTimedOut", "ExecutionsTimedOut"),
+    "The dead-letter queue cannot be written": ("CheckerFailuresLost", "DestinationDeliveryFailures"),
+    "A rule cannot invoke its function": ("QueryEndedUndelivered", "FailedInvocations"),
+}
+
+
+def outages_in_the_runbook() -> dict[str, list[str]]:
+    """Outage to the alarms that the runbook names for it."""
+    table = runbook_sections()["which-alarm-reports-which-outage"]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if "|" in line]
+    return {outage: re.findall(r"`(\w+)`", names) for outage, names, _ in rows[2:]}
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+def test_each_outage_has_an_alarm_that_the_runbook_names(template: Template, outage: str) -> None:
+    name, metric = OUTAGES[outage]
+    (named,) = (names for text_, names in outages_in_the_runbook().items() if text_.startswith(outage))
+    assert name in named
+    assert alarm(template, name)["MetricName"] == metric
+
+
+def test_every_alarm_and_outage_of_the_runbook_s_table_exists(template: Template) -> None:
+    table = outages_in_the_runbook()
+    assert len(table) == len(OUTAGES)
+    for names in table.values():
+        for name in names:
+            alarm(template, name)
 
 
 def test_alarms_notify_the_topic_of_the_settings(synthesize: Synthesize) -> None:
@@ -130,16 +230,6 @@ def test_alarms_notify_the_topic_of_the_settings(synthesize: Synthesize) -> None
 
     for alarm in alarms(template):
         assert alarm["AlarmActions"] == alarm["OKActions"] == [topic]
-
-
-def test_the_threshold_of_delayed_completions_follows_patience_and_poll(synthesize: Synthesize) -> None:
-    _, template = synthesize({"patienceSeconds": "100", "pollSeconds": "10"})
-
-    assert [
-        one["Threshold"]
-        for one in alarms(template)
-        if one.get("Statistic") == "Maximum" and one["MetricName"] == "CallbackLag"
-    ] == [120_000]
 
 
 # The fields that functions/settle.py writes into the line "settled".
