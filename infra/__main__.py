@@ -17,10 +17,10 @@ def main() -> int:
     try:
         settings = Settings.from_context(app.node.get_all_context())
         code = bundle(Path(__file__).parents[1])
+        QueryStack(app, settings=settings, code=code)
     except (SettingError, BundleError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
-    QueryStack(app, settings=settings, code=code)
     # A finding without an acknowledgement fails the synthesis.
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     try:

@@ -1,4 +1,4 @@
-"""Data access of queries: the databases and S3 prefixes in the settings, and nothing else."""
+"""Data access of queries: the databases, tables and S3 prefixes in the settings, and nothing else."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -6,102 +6,154 @@ from itertools import groupby
 from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
 
-from infra.parsers import Prefix
-from infra.permissions import grant
-from infra.settings import Settings
+from infra.managed_policies import POLICIES_PER_ROLE, Statement, TooManyPoliciesError, attach
+from infra.parsers import Prefix, Table
+from infra.settings import SettingError, Settings, camel_case
 
 # The Glue actions of Athena's statements (Athena user guide, "Configure access to databases and tables in the
 # AWS Glue Data Catalog"). Partitions have no ARN: their actions need table, database and catalog.
-_READ_TABLES = (
-    *("glue:GetTable", "glue:GetTables"),
+_READ = (
+    *("glue:GetDatabase", "glue:GetTable", "glue:GetTables"),
     *("glue:GetPartition", "glue:GetPartitions", "glue:BatchGetPartition"),
 )
-_WRITE_TABLES = (
+_WRITE = (
     *("glue:CreateTable", "glue:UpdateTable", "glue:DeleteTable"),
-    *(
-        "glue:CreatePartition",
-        "glue:BatchCreatePartition",
-        "glue:UpdatePartition",
-        "glue:BatchUpdatePartition",
-    ),
+    *("glue:CreatePartition", "glue:BatchCreatePartition"),
+    *("glue:UpdatePartition", "glue:BatchUpdatePartition"),
     *("glue:DeletePartition", "glue:BatchDeletePartition"),
 )
+_WRITE_DATABASE = ("glue:CreateDatabase", "glue:UpdateDatabase", "glue:DeleteDatabase")
 # Iceberg tables delete objects, and so does a failed CREATE TABLE AS SELECT.
 _WRITE_OBJECTS = ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
 
+_TABLES_CHANGE = "The settings grant whole databases, whose tables change."
+_OBJECTS_CHANGE = "The settings grant whole prefixes, whose objects change."
 
-def grant_databases(role: iam.Role, settings: Settings) -> None:
-    """Describe the databases, read their tables, and change the tables of the writable ones."""
-    stack = Stack.of(role)
-    catalog = stack.format_arn(service="glue", resource="catalog", arn_format=ArnFormat.NO_RESOURCE_NAME)
+_SETTINGS = (
+    *("read_databases", "write_databases", "read_tables", "write_tables"),
+    *("read_prefixes", "write_prefixes"),
+)
 
-    def databases(names: Iterable[str]) -> list[str]:
-        return [stack.format_arn(service="glue", resource="database", resource_name=name) for name in names]
 
-    def tables(names: Iterable[str]) -> list[str]:
+def grant_data_access(role: iam.Role, settings: Settings) -> None:
+    """Raise SettingError if the settings grant more than the policies of a role can hold."""
+    try:
+        attach(role, [*_glue(Stack.of(role), settings), *_s3(Stack.of(role).partition, settings)])
+    except TooManyPoliciesError as error:
+        counts = {name: len(getattr(settings, name)) for name in _SETTINGS}
+        named = ", ".join(f"{camel_case(name)} ({count})" for name, count in counts.items() if count)
+        raise SettingError(
+            f"settings {named} need {error.needed} managed policies and a role holds {POLICIES_PER_ROLE}; "
+            "name fewer databases, tables and prefixes, or several stacks"
+        ) from None
+
+
+def _glue(stack: Stack, settings: Settings) -> Iterator[Statement]:
+    def arns(resource: str, names: Iterable[str]) -> list[str]:
+        return [stack.format_arn(service="glue", resource=resource, resource_name=name) for name in names]
+
+    def whole(databases: Iterable[str]) -> list[str]:
         return [
-            stack.format_arn(service="glue", resource="table", resource_name=f"{name}/*") for name in names
+            *arns("database", databases),
+            *arns("table", [f"{database}/*" for database in databases]),
         ]
 
+    def single(tables: Iterable[Table]) -> list[str]:
+        return [
+            *arns("database", sorted({table.database for table in tables})),
+            *arns("table", [f"{table.database}/{table.name}" for table in tables]),
+        ]
+
+    catalog = stack.format_arn(service="glue", resource="catalog", arn_format=ArnFormat.NO_RESOURCE_NAME)
     writable = settings.write_databases
-    readable = sorted({*settings.read_databases, *writable})
-    # Athena describes the query's database and "default" for every query, and DDL lists databases
+    actions = {
+        *("glue:GetDatabase", "glue:GetDatabases"),
+        *(_READ if any(getattr(settings, name) for name in _SETTINGS[:4]) else ()),
+        *(_WRITE if writable or settings.write_tables else ()),
+        *(_WRITE_DATABASE if writable else ()),
+    }
+    yield Statement(sid="Catalog", actions=sorted(actions), resources=[catalog])
+    # Athena describes the query's database and "default" for every query
     # (https://github.com/awsdocs/amazon-athena-user-guide/issues/81). This does not grant their tables.
-    known = sorted({"default", settings.default_database, *readable})
-    grant(
-        role,
-        "DescribeDatabases",
-        actions=["glue:GetDatabase", "glue:GetDatabases"],
-        resources=[catalog, *databases(known)],
+    yield Statement(
+        sid="DescribeDatabases",
+        actions=["glue:GetDatabase"],
+        resources=arns("database", sorted({"default", settings.default_database})),
     )
-    for sid, names, actions in (
-        ("ReadTables", readable, _READ_TABLES),
-        ("WriteTables", writable, _WRITE_TABLES),
-    ):
-        if names:
-            grant(
-                role,
-                sid,
-                actions=actions,
-                resources=[catalog, *databases(names), *tables(names)],
-                wildcard_reason="The settings grant whole databases, whose tables change.",
-            )
+    yield Statement(
+        sid="ListDatabases",
+        actions=["glue:GetDatabases"],
+        resources=arns("database", ["*"]),
+        wildcard_reason="SHOW DATABASES lists every database of the catalog (Athena user guide).",
+    )
+    readable = sorted({*settings.read_databases} - {*writable})
+    if readable or settings.read_tables:
+        yield Statement(
+            sid="ReadTables",
+            actions=_READ,
+            resources=[*whole(readable), *single(settings.read_tables)],
+            wildcard_reason=_TABLES_CHANGE,
+        )
+    if settings.write_tables:
+        yield Statement(sid="WriteTables", actions=[*_READ, *_WRITE], resources=single(settings.write_tables))
+    if writable:
+        yield Statement(
+            sid="WriteDatabases",
+            actions=[*_READ, *_WRITE, *_WRITE_DATABASE],
+            resources=whole(writable),
+            wildcard_reason=_TABLES_CHANGE,
+        )
+        # DROP DATABASE is checked against the database, its tables and its functions. The functions grant
+        # nothing without their database, and naming those of each would take many characters.
+        yield Statement(
+            sid="DropFunctions",
+            actions=["glue:DeleteDatabase"],
+            resources=arns("userDefinedFunction", ["*"]),
+            wildcard_reason="WriteDatabases names the databases that can be dropped.",
+        )
 
 
-def grant_prefixes(role: iam.Role, settings: Settings) -> None:
-    """Read objects under the prefixes, and write under the writable ones."""
-    partition = Stack.of(role).partition
-    writable = settings.write_prefixes
-    for number, (bucket, keys) in enumerate(_by_bucket([*settings.read_prefixes, *writable])):
-        arn = f"arn:{partition}:s3:::{bucket}"
-        grant(role, f"LocateData{number}", actions=["s3:GetBucketLocation"], resources=[arn])
-        grant(
-            role,
-            f"ListData{number}",
+def _s3(partition: str, settings: Settings) -> Iterator[Statement]:
+    writable = sorted({*settings.write_prefixes})
+    readable = sorted({*settings.read_prefixes} - {*writable})
+    prefixes = sorted({*readable, *writable})
+    if not prefixes:
+        return
+
+    def buckets(ones: Iterable[Prefix]) -> list[str]:
+        return [f"arn:{partition}:s3:::{bucket}" for bucket in sorted({one.bucket for one in ones})]
+
+    def objects(ones: Iterable[Prefix]) -> list[str]:
+        return [f"arn:{partition}:s3:::{one.bucket}/{key}" for one in ones for key in _keys(one)]
+
+    yield Statement(sid="LocateData", actions=["s3:GetBucketLocation"], resources=buckets(prefixes))
+    for number, (bucket, group) in enumerate(groupby(prefixes, key=lambda one: one.bucket)):
+        yield Statement(
+            sid=f"List{number}Data",
             actions=["s3:ListBucket"],
-            resources=[arn],
-            conditions={"StringLike": {"s3:prefix": [f"{key}*" for key in keys]}},
+            resources=[f"arn:{partition}:s3:::{bucket}"],
+            prefixes=[key for one in group for key in _keys(one)],
         )
-        grant(
-            role,
-            f"ReadData{number}",
+    if readable:
+        yield Statement(
+            sid="ReadData",
             actions=["s3:GetObject"],
-            resources=[f"{arn}/{key}*" for key in keys],
-            wildcard_reason="The settings grant whole prefixes, whose objects change.",
+            resources=objects(readable),
+            wildcard_reason=_OBJECTS_CHANGE,
         )
-    for number, (bucket, keys) in enumerate(_by_bucket(writable)):
-        arn = f"arn:{partition}:s3:::{bucket}"
+    if writable:
         # This action supports no condition on the prefix.
-        grant(role, f"ListUploads{number}", actions=["s3:ListBucketMultipartUploads"], resources=[arn])
-        grant(
-            role,
-            f"WriteData{number}",
-            actions=_WRITE_OBJECTS,
-            resources=[f"{arn}/{key}*" for key in keys],
-            wildcard_reason="The settings grant whole prefixes, whose objects change.",
+        yield Statement(
+            sid="ListUploads", actions=["s3:ListBucketMultipartUploads"], resources=buckets(writable)
+        )
+        yield Statement(
+            sid="WriteData",
+            actions=["s3:GetObject", *_WRITE_OBJECTS],
+            resources=objects(writable),
+            wildcard_reason=_OBJECTS_CHANGE,
         )
 
 
-def _by_bucket(prefixes: Iterable[Prefix]) -> Iterator[tuple[str, list[str]]]:
-    for bucket, group in groupby(sorted(set(prefixes)), key=lambda prefix: prefix.bucket):
-        yield bucket, [prefix.key for prefix in group]
+def _keys(prefix: Prefix) -> list[str]:
+    """Everything below the prefix, and the prefix without its slash: a table's location may be written so."""
+    return [f"{prefix.key}*", *([prefix.key.removesuffix("/")] if prefix.key else [])]

@@ -17,6 +17,12 @@ class Prefix:
     key: str
 
 
+@dataclass(frozen=True, order=True)
+class Table:
+    database: str
+    name: str
+
+
 def whole_number(low: int, high: int) -> Callable[[Any], int]:
     def parse(value: Any) -> int:
         # int() also accepts True, 1.5 and " 1_0 ".
@@ -81,3 +87,10 @@ def prefix(value: Any) -> Prefix:
 
 
 database = text(r"[a-z0-9_-]{1,255}", "a Glue database: lower-case letters, digits, _ or -")
+
+
+def table(value: Any) -> Table:
+    match = re.fullmatch(r"([a-z0-9_-]{1,255})\.([a-z0-9_-]{1,255})", value)
+    if match is None:
+        raise ValueError("a Glue table as database.table: lower-case letters, digits, _ or -")
+    return Table(database=match[1], name=match[2])

@@ -6,7 +6,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from infra.data_access import grant_databases, grant_prefixes
+from infra.data_access import grant_data_access
 from infra.permissions import acknowledge, grant
 from infra.settings import Settings
 
@@ -36,6 +36,8 @@ class QueryEngine(Construct):
                 *("athena:StartQueryExecution", "athena:StopQueryExecution"),
                 *("athena:GetQueryExecution", "athena:GetQueryResults"),
                 *("athena:GetNamedQuery", "athena:GetPreparedStatement"),
+                *("athena:CreatePreparedStatement", "athena:UpdatePreparedStatement"),
+                "athena:DeletePreparedStatement",
             ],
             resources=[self._work_group_arn],
         )
@@ -56,8 +58,7 @@ class QueryEngine(Construct):
             resources=[self._result_objects],
             wildcard_reason=_WHY_ALL_RESULTS,
         )
-        grant_databases(role, self._settings)
-        grant_prefixes(role, self._settings)
+        grant_data_access(role, self._settings)
 
     def grant_read(self, role: iam.Role) -> None:
         """Read queries and their results."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from infra import parsers
-from infra.parsers import Parser, Prefix
+from infra.parsers import Parser, Prefix, Table
 
 # The retention periods that CloudWatch Logs accepts (API reference, PutRetentionPolicy).
 _LOG_RETENTION_DAYS = (
@@ -46,7 +46,13 @@ class Settings:
         (), parsers.list_of(parsers.database), "Glue databases that queries may read, comma-separated."
     )
     write_databases: tuple[str, ...] = _setting(
-        (), parsers.list_of(parsers.database), "Glue databases that queries may read and write."
+        (), parsers.list_of(parsers.database), "Glue databases that queries may read, write, create and drop."
+    )
+    read_tables: tuple[Table, ...] = _setting(
+        (), parsers.list_of(parsers.table), "Single Glue tables (`database.table`) that queries may read."
+    )
+    write_tables: tuple[Table, ...] = _setting(
+        (), parsers.list_of(parsers.table), "Single Glue tables that queries may read and write."
     )
     read_prefixes: tuple[Prefix, ...] = _setting(
         (), parsers.list_of(parsers.prefix), "S3 prefixes (`bucket/prefix/`) that queries may read."

@@ -31,7 +31,11 @@ class Template:
     def statements(self, role: str) -> list[Json]:
         """Every statement of a role, from its inline and its attached policies."""
         own = self.body["Resources"][role]["Properties"].get("Policies", [])
-        attached = [policy["Properties"] for policy in self.resources("AWS::IAM::Policy").values()]
+        attached = [
+            policy["Properties"]
+            for type_ in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")
+            for policy in self.resources(type_).values()
+        ]
         documents = [policy["PolicyDocument"] for policy in own]
         documents += [policy["PolicyDocument"] for policy in attached if {"Ref": role} in policy["Roles"]]
         return [statement for document in documents for statement in document["Statement"]]

@@ -21,6 +21,7 @@ CONTEXTS = {
     "defaults": {},
     "everything": CONTEXT,
     "local": {**CONTEXT, "synthesizer": "cli-credentials", "patienceSeconds": "5"},
+    "tables": {"readTables": "a.b,c.d", "writeTables": "a.c"},
     "odd names": {
         "stackName": "A-1",
         "defaultCatalog": "lake@x",
