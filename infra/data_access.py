@@ -31,14 +31,21 @@ _OBJECTS_CHANGE = "The settings grant whole prefixes, whose objects change."
 
 _SETTINGS = (
     *("read_databases", "write_databases", "read_tables", "write_tables"),
-    *("read_prefixes", "write_prefixes"),
+    *("read_prefixes", "write_prefixes", "connector_functions", "spill_prefixes"),
 )
 
 
 def grant_data_access(role: iam.Role, settings: Settings) -> None:
     """Raise SettingError if the settings grant more than the policies of a role can hold."""
     try:
-        attach(role, [*_glue(Stack.of(role), settings), *_s3(Stack.of(role).partition, settings)])
+        attach(
+            role,
+            [
+                *_glue(Stack.of(role), settings),
+                *_s3(Stack.of(role).partition, settings),
+                *_other(settings),
+            ],
+        )
     except TooManyPoliciesError as error:
         counts = {name: len(getattr(settings, name)) for name in _SETTINGS}
         named = ", ".join(f"{camel_case(name)} ({count})" for name, count in counts.items() if count)
@@ -114,7 +121,9 @@ def _glue(stack: Stack, settings: Settings) -> Iterator[Statement]:
 
 
 def _s3(partition: str, settings: Settings) -> Iterator[Statement]:
-    writable = sorted({*settings.write_prefixes})
+    # Connector functions write to the spill location, and so does Athena (Athena user guide, "Allow access to
+    # Athena Federated Query").
+    writable = sorted({*settings.write_prefixes, *settings.spill_prefixes})
     readable = sorted({*settings.read_prefixes} - {*writable})
     prefixes = sorted({*readable, *writable})
     if not prefixes:
@@ -151,6 +160,22 @@ def _s3(partition: str, settings: Settings) -> Iterator[Statement]:
             actions=["s3:GetObject", *_WRITE_OBJECTS],
             resources=objects(writable),
             wildcard_reason=_OBJECTS_CHANGE,
+        )
+
+
+def _other(settings: Settings) -> Iterator[Statement]:
+    if settings.connector_functions:
+        yield Statement(
+            sid="InvokeConnectors",
+            actions=["lambda:InvokeFunction"],
+            resources=settings.connector_functions,
+        )
+    if settings.lake_formation:
+        yield Statement(
+            sid="LakeFormation",
+            actions=["lakeformation:GetDataAccess"],
+            resources=["*"],
+            wildcard_reason="The action has no resource types; Lake Formation's grants name the data.",
         )
 
 

@@ -86,6 +86,17 @@ def prefix(value: Any) -> Prefix:
     return Prefix(bucket=match[1], key=match[2])
 
 
+def boolean(value: Any) -> bool:
+    """CDK's command line passes text."""
+    if value in (True, False, "true", "false"):
+        return value in (True, "true")
+    raise ValueError("true or false")
+
+
+catalog = text(r"[A-Za-z0-9_@-]{1,127}", "a data catalog: letters, digits, _ @ or -")
+function_arn = text(
+    r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:[0-9]{12}:function:[A-Za-z0-9_-]{1,64}", "a Lambda function's ARN"
+)
 database = text(r"[a-z0-9_-]{1,255}", "a Glue database: lower-case letters, digits, _ or -")
 
 

@@ -113,7 +113,13 @@ class QueryEngine(Construct):
             actions=["athena:GetDataCatalog"],
             resources=[
                 Stack.of(self).format_arn(service="athena", resource="datacatalog", resource_name=name)
-                for name in sorted({"AwsDataCatalog", self._settings.default_catalog})
+                for name in sorted(
+                    {
+                        "AwsDataCatalog",
+                        self._settings.default_catalog,
+                        *self._settings.federated_catalogs,
+                    }
+                )
             ],
         )
 

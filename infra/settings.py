@@ -60,12 +60,28 @@ class Settings:
     write_prefixes: tuple[Prefix, ...] = _setting(
         (), parsers.list_of(parsers.prefix), "S3 prefixes that queries may read and write."
     )
+    lake_formation: bool = _setting(
+        default=False,
+        parse=parsers.boolean,
+        description="Whether Lake Formation governs the data. It must then grant the executor's role access too.",
+    )
+    federated_catalogs: tuple[str, ...] = _setting(
+        (), parsers.list_of(parsers.catalog), "Data catalogs other than Glue that queries may use."
+    )
+    connector_functions: tuple[str, ...] = _setting(
+        (),
+        parsers.list_of(parsers.function_arn),
+        "ARNs of the Lambda functions that connect the federated catalogs.",
+    )
+    spill_prefixes: tuple[Prefix, ...] = _setting(
+        (), parsers.list_of(parsers.prefix), "S3 prefixes to which the connector functions spill."
+    )
     default_database: str = _setting(
         "default", parsers.database, "Database of a query whose input names none."
     )
     default_catalog: str = _setting(
         "AwsDataCatalog",
-        parsers.text(r"[A-Za-z0-9_@-]{1,127}", "a data catalog: letters, digits, _ @ or -"),
+        parsers.catalog,
         "Data catalog of a query whose input names none.",
     )
     # Athena's own minimum is 10 MB (API reference, WorkGroupConfiguration).

@@ -85,6 +85,8 @@ def _settings() -> str:
 def _default(value: Any) -> str:
     if value in ("", ()):
         return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 

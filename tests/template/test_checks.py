@@ -21,6 +21,12 @@ CONTEXTS = {
     "defaults": {},
     "everything": CONTEXT,
     "local": {**CONTEXT, "synthesizer": "cli-credentials", "patienceSeconds": "5"},
+    "federated": {
+        "lakeFormation": "true",
+        "federatedCatalogs": "redis",
+        "connectorFunctions": "arn:aws:lambda:eu-west-1:123456789012:function:connector",
+        "spillPrefixes": "spill/",
+    },
     "tables": {"readTables": "a.b,c.d", "writeTables": "a.c"},
     "odd names": {
         "stackName": "A-1",

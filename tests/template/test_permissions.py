@@ -212,6 +212,30 @@ def test_queries_have_access_to_exactly_the_prefixes_in_the_settings(template: T
     }
 
 
+def test_lake_formation_and_federated_catalogs_are_granted_by_their_settings(
+    synthesize: Synthesize, template: Template
+) -> None:
+    connector = "arn:aws:lambda:eu-west-1:123456789012:function:connector"
+    _, federated = synthesize(
+        {
+            "lakeFormation": "true",
+            "federatedCatalogs": "redis",
+            "connectorFunctions": connector,
+            "spillPrefixes": "spill-bucket/athena/",
+        }
+    )
+    plain, more = (one.grants(one.role_of("executor")) for one in (template, federated))
+    assert not {"lakeformation:GetDataAccess", "lambda:InvokeFunction"} & set(plain)
+    assert more["lakeformation:GetDataAccess"] == ["*"]
+    assert more["lambda:InvokeFunction"] == [connector]
+    assert more["athena:GetDataCatalog"] == [
+        "athena:datacatalog/AwsDataCatalog",
+        "athena:datacatalog/redis",
+    ]
+    for action in ("s3:GetObject", "s3:PutObject"):
+        assert "s3:spill-bucket/athena/*" in more[action]
+
+
 def test_without_settings_queries_have_access_to_no_data(synthesize: Synthesize) -> None:
     _, template = synthesize({})
     grants = template.grants(template.role_of("executor"))
