@@ -63,7 +63,7 @@ class Settings:
     lake_formation: bool = _setting(
         default=False,
         parse=parsers.boolean,
-        description="Whether Lake Formation governs the data. It must then grant the executor's role access too.",
+        description="Whether Lake Formation governs the data. It must then grant the executor's role access.",
     )
     federated_catalogs: tuple[str, ...] = _setting(
         (), parsers.list_of(parsers.catalog), "Data catalogs other than Glue that queries may use."

@@ -25,7 +25,6 @@ def make_state_machine(
     # Log names with this prefix need no entry in the account's log resource policy, whose size is limited
     # (Step Functions developer guide, "Using CloudWatch Logs to log execution history").
     log = log_group(scope, retention_days=log_retention_days, name=f"/aws/vendedlogs/states/{name}")
-    document = render_document()
     machine = sfn.StateMachine(
         scope,
         "StateMachine",
@@ -33,10 +32,8 @@ def make_state_machine(
         state_machine_type=sfn.StateMachineType.STANDARD,
         comment="Runs one Athena query",
         # Inside the template and not an asset: `cdk diff` shows changes, cfn-lint checks it.
-        definition_body=sfn.DefinitionBody.from_string(document),
-        definition_substitutions={
-            name: value for name, value in substitutions.items() if f"${{{name}}}" in document
-        },
+        definition_body=sfn.DefinitionBody.from_string(render_document()),
+        definition_substitutions=dict(substitutions),
         role=_make_role(scope, function_arns).without_policy_updates(),
         # Execution data holds the SQL and the task token.
         logs=sfn.LogOptions(destination=log, level=sfn.LogLevel.ALL, include_execution_data=False),

@@ -121,7 +121,7 @@ def test_without_the_setting_alarms_name_the_runbook_in_the_repository(template:
 
 
 def test_the_runbook_counts_metrics_and_alarms(template: Template) -> None:
-    costs = runbook_sections()["what-monitoring-costs"]
+    costs = runbook_sections()["cost-of-monitoring"]
     assert f"{len(Metric)} custom metrics" in costs
     assert f"{len(alarms(template))} alarms" in costs
 
