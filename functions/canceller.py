@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _LIFETIME = timedelta(days=2, hours=1)
 _REDRIVABLE = timedelta(days=16, hours=1)
 
+# A status event arrives within seconds.
+_EVENT_DELAY = timedelta(minutes=1)
+
 
 @lambda_handler
 def handler(event: dict[str, Any]) -> None:
@@ -111,8 +114,13 @@ def sweep(runtime: Runtime) -> None:
         redrive_count = execution.get("redriveCount", 0)
         if known[execution_id].cleaned_up >= redrive_count:
             continue
+        missed = known[execution_id].ended < redrive_count and _ended_long_ago(execution, runtime)
+        if missed:
+            measure(Metric.STATUS_EVENTS_MISSED)
         try:
             clean_up(execution_id, redrive_count, runtime)
+            if missed and execution["status"] == "FAILED":
+                _count_failure(execution_id, redrive_count, runtime)
         except OutOfTime as error:
             fault = fault_name(error)
             break
@@ -124,6 +132,11 @@ def sweep(runtime: Runtime) -> None:
             logger.error("clean-up failed, the next sweep repeats it", fault=fault)
     if fault:
         raise ServiceFault(fault)
+
+
+def _ended_long_ago(execution: "ExecutionListItemTypeDef", runtime: Runtime) -> bool:
+    now = datetime.fromtimestamp(runtime.now(), UTC)
+    return "stopDate" in execution and execution["stopDate"] < now - _EVENT_DELAY
 
 
 def _recent_ends(runtime: Runtime) -> "Iterator[ExecutionListItemTypeDef]":

@@ -44,6 +44,8 @@ class Metric(StrEnum):
     # Emitted by each sweep: the longest time that a running execution has waited for a query that has ended
     # already, or has had no query.
     OLDEST_STUCK_EXECUTION = "OldestStuckExecution"
+    # Executions whose end the sweep found before any status event reported it.
+    STATUS_EVENTS_MISSED = "StatusEventsMissed"
 
     # What queries used.
     DATA_SCANNED = "DataScanned"

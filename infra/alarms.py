@@ -114,6 +114,12 @@ def _completion(metrics: Metrics) -> Iterator[_Definition]:
         "completion events do not arrive. Results are correct but delayed. Check the rule and the checker.",
     )
     yield _Definition(
+        name="StatusEventsMissed",
+        metric=metrics.own(Metric.STATUS_EVENTS_MISSED),
+        description="The sweep found an execution that ended without a status event. Its query is stopped, "
+        "but later than it could be. Check the rule ExecutionEnded and the canceller.",
+    )
+    yield _Definition(
         name="CallbackLag",
         metric=metrics.own(Metric.CALLBACK_LAG, "p99"),
         threshold=_EVENT_LAG_MS,

@@ -104,13 +104,16 @@ class _Sections:
             **{f"rule {name}": metric for name, metric in metrics.undelivered.items()},
             **{f"failures of the {name}": metric for name, metric in metrics.lost_failures.items()},
         }
-        sweeps = {"sweeps": metrics.own(Metric.OLDEST_STUCK_EXECUTION, "SampleCount")}
+        sweeps = {
+            "sweeps": metrics.own(Metric.OLDEST_STUCK_EXECUTION, "SampleCount"),
+            "missed status events": metrics.own(Metric.STATUS_EVENTS_MISSED),
+        }
         return [
             self._graph("Function errors", metrics.errors, "ExecutorErrors"),
             self._graph("Function throttles", metrics.throttles, "ExecutorThrottles"),
             self._graph("Dead-letter queue", {"messages": metrics.dead_letters}, "DeadLetters"),
             self._graph("Undelivered events", undelivered, "QueryEndedUndelivered", "CheckerFailuresLost"),
-            self._graph("Sweeps", sweeps, "SweepMissing", unit="Count"),
+            self._graph("Sweeps", sweeps, "SweepMissing", "StatusEventsMissed", unit="Count"),
             self._graph("Workflow throttles and time-outs", workflow, "ExecutionsTimedOut"),
         ]
 

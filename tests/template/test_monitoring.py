@@ -75,7 +75,11 @@ def test_titles_are_unique_and_axes_have_one_unit(template: Template) -> None:
     titles = [widget["title"] for widget in widgets(template)]
     assert len(set(titles)) == len(titles)
     for widget in widgets(template):
-        units = {UNITS[Metric(name)] for space, name, *_ in widget["metrics"] if space == OURS}
+        units = {
+            "Count" if rest[-1]["stat"] == "SampleCount" else UNITS[Metric(name)]
+            for space, name, *rest in widget["metrics"]
+            if space == OURS
+        }
         assert len(units) <= 1
         assert widget["yAxis"]["left"]["label"]
 
@@ -190,6 +194,7 @@ OUTAGES = {
     "The checker fails": ("StuckExecutions", "OldestStuckExecution"),
     "The task table is gone": ("SweepMissing", "OldestStuckExecution"),
     "Athena is not available": ("StuckExecutions", "OldestStuckExecution"),
+    "The rule ExecutionEnded is disabled": ("StatusEventsMissed", "StatusEventsMissed"),
     "The executor is gone": ("UntypedFailures", "UntypedFailures"),
     "The executor fails": ("StuckExecutions", "OldestStuckExecution"),
     "The canceller fails": ("SweepMissing", "OldestStuckExecution"),

@@ -198,6 +198,31 @@ def test_a_sweep_cleans_up_after_an_end_that_no_event_reported(stubbed: Stubbed)
     assert stubbed.item(EXECUTION) == {**started(), **CLEANED_UP}
 
 
+def test_a_sweep_counts_missed_status_events_and_their_failures(
+    stubbed: Stubbed, measured: dict[str, float]
+) -> None:
+    stopped = datetime.fromtimestamp(NOW, UTC) - timedelta(minutes=2)
+    expect_lists(stubbed, FAILED=[listed(EXECUTION, status="FAILED", stopDate=stopped)])
+    expect_description(stubbed, status="FAILED", error="Lambda.ResourceNotFoundException")
+
+    canceller.run(SWEEP, stubbed.runtime)
+
+    assert measured == {"OldestStuckExecution": 0, "StatusEventsMissed": 1, "UntypedFailures": 1}
+
+
+@pytest.mark.parametrize(("item", "minutes"), [({}, 0.5), ({"Gone/0": {"BOOL": True}}, 2)])
+def test_an_event_on_its_way_or_whose_clean_up_failed_is_not_missed(
+    stubbed: Stubbed, measured: dict[str, float], item: dict[str, Any], minutes: float
+) -> None:
+    stubbed.put_item(EXECUTION, item)
+    stopped = datetime.fromtimestamp(NOW, UTC) - timedelta(minutes=minutes)
+    expect_lists(stubbed, FAILED=[listed(EXECUTION, status="FAILED", stopDate=stopped)])
+
+    canceller.run(SWEEP, stubbed.runtime)
+
+    assert measured == {"OldestStuckExecution": 0}
+
+
 def test_a_sweep_skips_what_was_cleaned_up(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, {**started(), **CLEANED_UP})
     expect_lists(stubbed, FAILED=[listed(EXECUTION, status="FAILED")])
