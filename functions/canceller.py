@@ -121,15 +121,12 @@ def sweep(runtime: Runtime) -> None:
             clean_up(execution_id, redrive_count, runtime)
             if missed and execution["status"] == "FAILED":
                 _count_failure(execution_id, redrive_count, runtime)
-        except OutOfTime as error:
-            fault = fault_name(error)
-            break
-        except (ClientError, BotoCoreError) as error:
-            fault = fault_name(error)
-        except ServiceFault as error:
-            fault = str(error)
-        if fault:
-            logger.error("clean-up failed, the next sweep repeats it", fault=fault)
+        except (ClientError, BotoCoreError, ServiceFault) as error:
+            # The other executions must not wait for this one; the next sweep repeats what is left.
+            fault = str(error) if isinstance(error, ServiceFault) else fault_name(error)
+            logger.error("clean-up failed", fault=fault)
+            if isinstance(error, OutOfTime):
+                break
     if fault:
         raise ServiceFault(fault)
 
@@ -164,9 +161,7 @@ def _list_executions(
 
 
 def _oldest_stuck_seconds(runtime: Runtime) -> float:
-    """The longest time that a running execution has waited for a query that has ended, or has had no
-    query.
-    """
+    """The longest time that a running execution has waited for an ended query, or has had no query."""
     now = datetime.fromtimestamp(runtime.now(), UTC)
     running = list(_list_executions(runtime, since=now - _REDRIVABLE, statusFilter="RUNNING"))
     items = runtime.table.find_executions([execution["executionArn"] for execution in running])

@@ -89,9 +89,7 @@ def _deadline_passed(item: QueryItem, runtime: Runtime) -> bool:
 
 
 def _stop_at_deadline(item: QueryItem, runtime: Runtime) -> None:
-    """Stop the query, again if an earlier call failed to. One that has ended was not stopped at its
-    deadline.
-    """
+    """Stop the query unless it has ended: then it was not stopped at its deadline."""
     if settle(runtime, item, "executor" if item.recorded_state else "poll"):
         return
     logger.info("deadline passed, query stopped")

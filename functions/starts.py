@@ -110,9 +110,7 @@ def _confirm(runtime: Runtime, entry: Entry, query_id: str, known: ExecutionItem
 
 
 def stop_orphan(runtime: Runtime, query_id: str) -> None:
-    """Stop a query whose execution has ended. The record comes first: a redrive may adopt the query
-    meanwhile.
-    """
+    """Stop a query whose execution has ended. It is recorded first, since a redrive may adopt the query."""
     runtime.table.record_stop(query_id, runtime.now())
     queries.stop(runtime.athena, query_id)
     measure(Metric.ORPHANS_STOPPED)
@@ -122,8 +120,7 @@ def stop_orphan(runtime: Runtime, query_id: str) -> None:
 def find_announced(runtime: Runtime, start: AnnouncedStart, request: Request) -> str | None:
     """The query that an announced start came to; None if it started nothing, and from now on cannot.
 
-    Raise Throttled if Athena has no capacity, ServiceFault if the announced statement is not the started
-    one.
+    Raise Throttled if Athena has no capacity, ServiceFault if another statement was started.
     """
     if queries.claim(runtime.athena, runtime.settings, start.entry_id):
         return None
@@ -176,9 +173,7 @@ def _adopt(runtime: Runtime, entry: Entry, request: Request, known: ExecutionIte
 def _find_after_deadline(
     runtime: Runtime, entry: Entry, request: Request, earlier: AnnouncedStart | None
 ) -> str:
-    """The query that an earlier executor of the entry started before its deadline. Raise TimedOut if none
-    did.
-    """
+    """The query that an earlier executor started before the deadline. Raise TimedOut if there is none."""
     query_id = None
     if earlier is not None:
         try:
@@ -195,9 +190,7 @@ def _find_after_deadline(
 
 
 def _token_lost(runtime: Runtime, entry: Entry) -> str | None:
-    """The token belongs to another statement: the canceller has claimed it, or another executor was
-    faster.
-    """
+    """The token belongs to another statement: the canceller, or a faster executor, has used it."""
     known = runtime.table.find_execution(entry.execution_id)
     if known.ended >= entry.redrive_count:
         logger.info("execution has ended, nothing started")
