@@ -42,7 +42,8 @@ def test_its_commands_run(
         command.replace("EXECUTION_ARN", execution_arn)
         for block in code_blocks(README, "bash")
         for command in block.splitlines()
-        if command.startswith("python -m ops")
+        # test_operations.py replays dead letters; here there may be some that another test left on purpose.
+        if command.startswith("python -m ops") and "replay-dead-letters" not in command
     ]
     assert {command.split()[3] for command in commands} == {"query", "explain", "dashboard"}
 
