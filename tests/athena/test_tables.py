@@ -330,3 +330,22 @@ def test_a_prepared_statement_is_executed_with_its_values(athena: Athena) -> Non
     athena.run("DEALLOCATE PREPARE greater")
     with pytest.raises(ClientError, match="PreparedStatement greater was not found"):
         athena.start("EXECUTE greater USING 2")
+
+
+@pytest.mark.parametrize(
+    ("select", "reason"),
+    [
+        ("SELECT 1", "MISSING_COLUMN_NAME: line 1:1: Column name not specified at position 1"),
+        (
+            "SELECT 1 AS a, 2 AS a",
+            "DUPLICATE_COLUMN_NAME: line 1:1: Column name 'a' specified more than once",
+        ),
+        (
+            "SELECT current_timestamp AS now",
+            "NOT_SUPPORTED: Unsupported Hive type: timestamp(3) with time zone",
+        ),
+        ("SELECT NULL AS nothing", "COLUMN_TYPE_UNKNOWN: line 1:1: Column type is unknown"),
+    ],
+)
+def test_a_column_needs_a_name_and_a_type_that_hive_has(athena: Athena, select: str, reason: str) -> None:
+    assert athena.reason(f"CREATE TABLE never AS {select}").startswith(reason)

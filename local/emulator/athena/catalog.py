@@ -7,9 +7,9 @@ from typing import Any
 
 from ministack.services import glue
 
-from local.emulator.athena import types
 from local.emulator.athena.errors import Failure, glue_refused
-from local.emulator.athena.types import Type
+from local.emulator.athena.sql import types
+from local.emulator.athena.sql.types import Type
 
 DEFAULT = "awsdatacatalog"
 

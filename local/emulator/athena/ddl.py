@@ -1,10 +1,11 @@
 """CREATE, ALTER and DROP: changes of the Glue Data Catalog. None of them touches data."""
 
+from dataclasses import replace
 from typing import Any
 
 from ministack.services import athena
 
-from local.emulator.athena import catalog, storage
+from local.emulator.athena import catalog, queries, storage, translation, writes
 from local.emulator.athena.catalog import Table
 from local.emulator.athena.errors import Failure, hive_failure, not_supported
 from local.emulator.athena.job import Job, Result
@@ -49,6 +50,22 @@ def _missing(job: Job) -> Result:
         return Result()
     database, name = job.target
     raise hive_failure(f"SemanticException [Error 10001]: Table not found {database}.{name}", _NO_SUCH_ENTITY)
+
+
+def create_view(job: Job) -> Result:
+    database, name = job.target
+    with queries.connected(job) as db:
+        query = translation.translate(db, job.statement.query, replace(job, bytes_limit=None))
+    columns = writes.named_columns(query.columns)
+    described = catalog.view_input(name, job.statement.arguments["sql"], job.database, columns)
+    known = catalog.table(job.existing_database(database), name)
+    if known is not None:
+        if not (job.statement.arguments["replaces"] and known.is_view):
+            target = f"{catalog.DEFAULT}.{database}.{name}"
+            raise Failure(f"TABLE_ALREADY_EXISTS: line 1:1: Table '{target}' already exists")
+        catalog.delete_table(database, name)
+    catalog.create_table(database, described)
+    return Result()
 
 
 def drop_view(job: Job) -> Result:

@@ -8,6 +8,7 @@ from typing import Any
 from ministack.services import athena
 
 from local.emulator.athena.errors import INVALID_INPUT, Refused
+from local.emulator.athena.sql.places import position
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,6 @@ def names(_text: str, cursor: Any) -> list[str]:
         if not cursor.punct(","):
             break
     return []
-
-
-def position(text: str, at: int) -> str:
-    """A position as Athena puts it before an error: `line 1:15: `."""
-    before = text[:at]
-    return f"line {before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}: "
 
 
 def mismatch(text: str, cursor: Any) -> Refused:

@@ -8,8 +8,8 @@ import duckdb
 from local.emulator.athena import catalog as glue
 from local.emulator.athena.errors import Failure
 from local.emulator.athena.hive import Name
+from local.emulator.athena.sql.types import Type
 from local.emulator.athena.statements import Statement
-from local.emulator.athena.types import Type
 
 _STRING = Type("string")
 

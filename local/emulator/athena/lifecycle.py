@@ -11,7 +11,7 @@ import duckdb
 from ministack.services import athena
 
 from local.emulator import eventbridge
-from local.emulator.athena import engine, queries, results
+from local.emulator.athena import duckdb_errors, engine, results
 from local.emulator.athena.errors import Failure, ScanLimitExceeded, internal, resources_exhausted
 from local.emulator.athena.job import Job
 from local.emulator.faults import TRANSIENT, faults
@@ -92,7 +92,7 @@ def _failure(error: Exception) -> Failure:
     if isinstance(error, RecursionError):
         return Failure("GENERIC_USER_ERROR: statement is too large (stack overflow during analysis)")
     if isinstance(error, duckdb.Error):
-        return queries.failure(error)
+        return duckdb_errors.failure(error)
     return internal(error)
 
 

@@ -6,7 +6,8 @@ from local.emulator.athena import catalog
 from local.emulator.athena.catalog import Column, Table
 from local.emulator.athena.errors import Failure, glue_refused, hive_failure
 from local.emulator.athena.job import Job, Result, ResultColumn, lines
-from local.emulator.athena.types import Type
+from local.emulator.athena.sql.functions import AGGREGATES, SCALARS, WINDOW_FUNCTIONS
+from local.emulator.athena.sql.types import Type
 
 _STRING, _VARCHAR = Type("string"), Type("varchar")
 _WIDTH = 20
@@ -145,3 +146,18 @@ def show_create_view(job: Job) -> Result:
         raise Failure(f"NOT_SUPPORTED: Relation '{view.database}.{view.name}' is a table, not a view")
     text = f"CREATE VIEW {view.database}.{view.name} AS\n{view.view['originalSql']}"
     return lines("create view", text.split("\n"), kind=_VARCHAR)
+
+
+def show_functions(job: Job) -> Result:
+    """The functions that are supported locally. The result has a header row."""
+    pattern = job.statement.arguments["pattern"]
+    names = ("Function", "Return Type", "Argument Types", "Function Type", "Deterministic", "Description")
+    rows: list[list[str | None]] = []
+    kinds = (("aggregate", AGGREGATES), ("scalar", SCALARS), ("window", WINDOW_FUNCTIONS))
+    for kind, functions in kinds:
+        for name, signatures in functions.items():
+            if pattern is None or re.fullmatch(re.escape(pattern).replace("%", ".*").replace("_", "."), name):
+                for one in signatures:
+                    listed = ", ".join(map(str, one.arguments))
+                    rows.append([name, str(one.result), listed, kind, "true", ""])
+    return Result(columns=[ResultColumn(name, _VARCHAR) for name in names], rows=sorted(rows, key=str))

@@ -4,17 +4,17 @@ from typing import Any
 
 import duckdb
 
-from local.emulator.athena import translation
-from local.emulator.athena.errors import Failure, not_supported
+from local.emulator.athena import duckdb_errors, translation
+from local.emulator.athena.errors import not_supported
 from local.emulator.athena.job import Job, Result, ResultColumn
-from local.emulator.athena.types import Type
+from local.emulator.athena.sql.types import Type
 from local.emulator.athena.values import text
 
 
 def select(job: Job) -> Result:
     with connected(job) as db:
         query = translation.translate(db, job.statement.query, job)
-        rows = run(db, query.sql)
+        rows = run(db, _shown(query))
     return Result(
         columns=query.columns,
         rows=[
@@ -26,6 +26,25 @@ def select(job: Job) -> Result:
         ],
         scanned_bytes=query.scanned_bytes,
     )
+
+
+def _shown(query: translation.Translated) -> str:
+    """Convert intervals of months to text: DuckDB's client would return days."""
+    if not any(one.type.name == _MONTHS for one in query.columns):
+        return query.sql
+    names = [f"c{number}" for number in range(len(query.columns))]
+    cells = [
+        f"printf('%s%d-%d', {_SIGN}, abs({_COUNT}) // 12, abs({_COUNT}) % 12)".replace("VALUE", name)
+        if one.type.name == _MONTHS
+        else name
+        for name, one in zip(names, query.columns, strict=True)
+    ]
+    return f"SELECT {', '.join(cells)} FROM ({query.sql}) AS r({', '.join(names)})"
+
+
+_MONTHS = "interval year to month"
+_COUNT = "(12 * date_part('year', VALUE) + date_part('month', VALUE))"
+_SIGN = f"CASE WHEN {_COUNT} < 0 THEN '-' ELSE '' END"
 
 
 def explain(job: Job) -> Result:
@@ -57,25 +76,4 @@ def run(db: duckdb.DuckDBPyConnection, sql: str) -> list[Any]:
     try:
         return db.execute(sql).fetchall()
     except duckdb.Error as error:
-        raise failure(error) from None
-
-
-# Athena's name for each error of DuckDB at run time.
-_NAMES: tuple[tuple[type[duckdb.Error], str], ...] = (
-    (duckdb.CatalogException, "TABLE_NOT_FOUND"),
-    (duckdb.BinderException, "SYNTAX_ERROR"),
-    (duckdb.ParserException, "SYNTAX_ERROR"),
-    (duckdb.ConversionException, "INVALID_CAST_ARGUMENT"),
-    (duckdb.OutOfRangeException, "NUMERIC_VALUE_OUT_OF_RANGE"),
-    (duckdb.InvalidInputException, "INVALID_FUNCTION_ARGUMENT"),
-)
-
-
-def failure(error: duckdb.Error) -> Failure:
-    if isinstance(error, duckdb.InterruptException):
-        return Failure("Query cancelled by user")
-    message = str(error).strip().partition("\n")[0].partition(": ")[2]
-    if "Division by zero" in message:
-        return Failure("DIVISION_BY_ZERO: Division by zero")
-    name = next((name for kind, name in _NAMES if isinstance(error, kind)), "GENERIC_USER_ERROR")
-    return Failure(f"{name}: {message}")
+        raise duckdb_errors.failure(error) from None

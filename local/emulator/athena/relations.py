@@ -11,7 +11,7 @@ from ministack.services import athena
 from local.emulator.athena import storage
 from local.emulator.athena.catalog import Column, Table
 from local.emulator.athena.errors import Failure, not_supported
-from local.emulator.athena.types import Type, quoted
+from local.emulator.athena.sql.types import Type, quoted
 
 # Parquet types that Athena can read as the table's type, by DuckDB's names.
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
@@ -128,13 +128,20 @@ def _json(_db: duckdb.DuckDBPyConnection, table: Table, files: list[Path]) -> st
 def _delimited_text(_db: duckdb.DuckDBPyConnection, table: Table, files: list[Path]) -> str:
     """LazySimpleSerDe: no quoting, and NULL for a value that is invalid for the column's type."""
     given = table.serde.get("Parameters") or {}
-    delimiter = given.get("field.delim") or given.get("serialization.format") or "1"
-    delimiter = _LAZY_DEFAULT_DELIMITER if delimiter == "1" else delimiter
     escape = given.get("escape.delim")
     if escape and any(escape.encode() in file.read_bytes() for file in files):
         raise not_supported(f"escaped text (table {table.name})")
     null = given.get("serialization.null.format", "\\N")
-    return _csv(table, files, delimiter, quote="", convert=lambda name, kind: _lazily(name, kind, null))
+    return _csv(
+        table, files, delimiter(table), quote="", convert=lambda name, kind: _lazily(name, kind, null)
+    )
+
+
+def delimiter(table: Table) -> str:
+    """What is between the columns of LazySimpleSerDe."""
+    given = table.serde.get("Parameters") or {}
+    found = given.get("field.delim") or given.get("serialization.format") or "1"
+    return _LAZY_DEFAULT_DELIMITER if found == "1" else _unescaped(str(found))
 
 
 def _lazily(name: str, kind: Type, null: str) -> str:
@@ -160,7 +167,7 @@ def _open_csv(_db: duckdb.DuckDBPyConnection, table: Table, files: list[Path]) -
     return _csv(
         table,
         files,
-        given.get("separatorChar", ","),
+        _unescaped(given.get("separatorChar", ",")),
         quote=given.get("quoteChar", '"'),
         convert=lambda name, kind: (
             name if kind.name == "varchar" else f"CAST(nullif({name}, '') AS {kind.duckdb})"
@@ -168,7 +175,7 @@ def _open_csv(_db: duckdb.DuckDBPyConnection, table: Table, files: list[Path]) -
     )
 
 
-def _csv(table: Table, files: list[Path], delimiter: str, *, quote: str, convert: Any) -> str:
+def _csv(table: Table, files: list[Path], between: str, *, quote: str, convert: Any) -> str:
     raw = [f"c{number}" for number in range(len(table.columns))]
     types = ", ".join(f"'{name}': 'VARCHAR'" for name in raw)
     skipped = table.parameters.get("skip.header.line.count", "0")
@@ -181,7 +188,7 @@ def _csv(table: Table, files: list[Path], delimiter: str, *, quote: str, convert
         "auto_detect": "false",
         "header": "false",
         "skip": str(skip),
-        "delim": _literal(_unescaped(delimiter)),
+        "delim": _literal(between),
         "quote": _literal(quote),
         "escape": _literal(quote),
         "nullstr": _literal(_NOT_IN_ANY_FILE),

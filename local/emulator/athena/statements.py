@@ -14,9 +14,11 @@ from ministack.services import athena
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from local.emulator.athena import hive, places
+from local.emulator.athena import hive
 from local.emulator.athena.errors import Refused
 from local.emulator.athena.hive import Name
+from local.emulator.athena.sql.dialect import AthenaSql, parse
+from local.emulator.athena.sql.places import position
 
 _STATEMENT_TYPES = {
     "SELECT": "DML",
@@ -72,7 +74,7 @@ def _read(text: str) -> Statement:
     cursor = athena._Cursor(text)
     kind, word, start, _ = cursor.peek()
     if kind is None:
-        raise Refused(f"{hive.position(text, len(text))}mismatched input '<EOF>'. Expecting: {_FIRST_WORDS}")
+        raise Refused(f"{position(text, len(text))}mismatched input '<EOF>'. Expecting: {_FIRST_WORDS}")
     if word == "(" or (kind == "name" and word in {"select", "with", "values", "table"}):
         return _statement(text, "SELECT", query=_query(text, 0))
     if kind == "name" and word in _READERS:
@@ -80,7 +82,7 @@ def _read(text: str) -> Statement:
     if kind == "name" and word in _NEVER_RUN:
         raise Refused("Queries of this type are not supported", "INVALID_INPUT")
     seen = text[start:].split(maxsplit=1)[0]
-    raise Refused(f"{hive.position(text, start)}mismatched input '{seen}'. Expecting: {_FIRST_WORDS}")
+    raise Refused(f"{position(text, start)}mismatched input '{seen}'. Expecting: {_FIRST_WORDS}")
 
 
 def _only_statement(sql: str) -> str:
@@ -101,39 +103,8 @@ def _statement(text: str, kind: str, **content: Any) -> Statement:
 
 def _query(text: str, start: int, end: int | None = None) -> exp.Expr:
     """The query between two places of the text. Raise Refused if there is none."""
-    # Spaces replace the text before it, so that every node keeps its position.
-    blanked = re.sub(r"[^\n]", " ", text[:start]) + text[start:end]
-    try:
-        trees = sqlglot.parse(blanked, read="athena")
-    except SqlglotError as error:
-        raise Refused(_reason(error, blanked)) from None
-    except RecursionError:
-        raise Refused("statement is too large (stack overflow while parsing)") from None
-    if len(trees) == 1 and trees[0] is not None:
-        _check_names(trees[0], blanked)
-    if len(trees) != 1 or not isinstance(trees[0], exp.Query | exp.Values | exp.Table):
-        raise Refused("Queries of this type are not supported", "INVALID_INPUT")
-    return trees[0]
-
-
-def _check_names(tree: exp.Expr, text: str) -> None:
-    """Refuse table names of more than three parts."""
-    for table in tree.find_all(exp.Table):
-        if isinstance(table.this, exp.Dot):
-            dots = [match.start() for match in re.finditer(r"\.", text[places.start(table) :])]
-            raise Refused(f"{hive.position(text, places.start(table) + dots[2])}mismatched input '.'")
-
-
-def _reason(error: SqlglotError, text: str) -> str:
-    """The parser's error in the format of Athena's."""
-    for one in getattr(error, "errors", ()):
-        seen = one["highlight"]
-        # sqlglot reports the last token if the text ends too early.
-        ends = not one["end_context"].strip() and text.rstrip().endswith(seen)
-        if ends and seen not in ")]," and not one["description"].startswith("Invalid expression"):
-            return f"{hive.position(text, len(text.rstrip()))}mismatched input '<EOF>'"
-        return f"line {one['line']}:{one['col'] - len(seen) + 1}: mismatched input '{seen}'"
-    return str(error).splitlines()[0]
+    # Blanks instead of the text before it keep every node's place.
+    return parse(re.sub(r"[^\n]", " ", text[:start]) + text[start:end])
 
 
 def _create(text: str, cursor: Any) -> Statement:
@@ -142,12 +113,13 @@ def _create(text: str, cursor: Any) -> Statement:
     if cursor.keywords("view"):
         name = hive.name(text, cursor, sql=True)
         hive.expect(text, cursor, "as")
-        query = _query(text, _place(text, cursor))
-        return _statement(text, "CREATE_VIEW", name=name, query=query, arguments={"replaces": replaces})
+        start = _place(text, cursor)
+        arguments = {"replaces": replaces, "sql": text[start:]}
+        return _statement(text, "CREATE_VIEW", name=name, query=_query(text, start), arguments=arguments)
     if cursor.keywords("table"):
         if replaces:
             expected = "'MATERIALIZED', 'MULTI', 'PROTECTED', 'VIEW'"
-            place = hive.position(text, cursor.tokens[cursor.i - 1][2])
+            place = position(text, cursor.tokens[cursor.i - 1][2])
             raise Refused(f"{place}mismatched input 'TABLE'. Expecting: {expected}")
         if found := _create_table_as(text, cursor):
             return found
@@ -263,7 +235,7 @@ def _execute(text: str, cursor: Any) -> Statement:
     values = []
     if cursor.keywords("using"):
         listing = _query("SELECT " + text[_place(text, cursor) :], 0)
-        values = [one.sql(dialect="athena") for one in listing.expressions]
+        values = [one.sql(dialect=AthenaSql) for one in listing.expressions]
     return _statement(text, "EXECUTE", arguments={"prepared": name, "values": values})
 
 
@@ -315,7 +287,7 @@ def bind(statement: Statement, parameters: list[str]) -> Statement:
         raise Refused(f"Incorrect number of parameters: expected {len(places)} but found {len(parameters)}")
     for number, (place, parameter) in enumerate(zip(places, parameters, strict=True), 1):
         try:
-            place.replace(sqlglot.parse_one(parameter, read="athena"))
+            place.replace(sqlglot.parse_one(parameter, read=AthenaSql))
         except SqlglotError:
             raise Refused(f"Execution parameter is not a literal: position {number}") from None
     return replace(statement, query=tree) if places else statement

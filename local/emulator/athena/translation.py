@@ -1,25 +1,21 @@
-"""Translates a query from Athena's dialect to DuckDB's."""
+"""Translates a query to DuckDB's SQL over the tables of the Glue Data Catalog."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import duckdb
 from sqlglot import exp
 
-from local.emulator.athena import catalog, dialect, hive, places, relations, types
+from local.emulator.athena import catalog, information_schema, relations
 from local.emulator.athena.catalog import Column, Table
-from local.emulator.athena.errors import Failure, ScanLimitExceeded
+from local.emulator.athena.errors import Failure, ScanLimitExceeded, not_supported
 from local.emulator.athena.job import Job, ResultColumn
-from local.emulator.athena.types import Type, quoted
+from local.emulator.athena.sql import coercion, grammar, places
+from local.emulator.athena.sql.dialect import parse
+from local.emulator.athena.sql.queries import Queries
+from local.emulator.athena.sql.shapes import Columns
+from local.emulator.athena.sql.values import literal
 
-_TYPES = {
-    "HUGEINT": "bigint",
-    "UBIGINT": "bigint",
-    "UINTEGER": "bigint",
-    "FLOAT": "real",
-    "BLOB": "varbinary",
-    '"NULL"': "unknown",
-}
+_PARTITIONS = "$partitions"
 
 
 @dataclass(frozen=True)
@@ -32,54 +28,105 @@ class Translated:
 
 
 def translate(db: duckdb.DuckDBPyConnection, query: exp.Expr | None, job: Job) -> Translated:
-    """Create in DuckDB what the query reads. Raise Failure for a query that fails on Athena."""
+    """Raise Failure for a query that fails on Athena or that is not supported locally."""
     if query is None:
-        raise TypeError("no query")
-    scanned = _attach(db, query, job)
-    sql = dialect.to_duckdb(query)
-    described = db.execute(f"DESCRIBE {sql}").fetchall()
-    columns = [ResultColumn(str(name).lower(), _type(str(kind))) for name, kind, *_ in described]
-    return Translated(sql, columns, scanned)
+        raise TypeError(f"{job.statement.kind} has no query")
+    grammar.check(query)
+    tables = _Tables(db, job)
+    found = Queries(job.statement.text, tables).query(query)
+    if job.bytes_limit is not None and tables.scanned_bytes > job.bytes_limit:
+        raise ScanLimitExceeded(tables.scanned_bytes)
+    columns = [
+        ResultColumn(name or f"_col{number}", kind) for number, (name, kind) in enumerate(found.columns)
+    ]
+    return Translated(found.sql, columns, tables.scanned_bytes)
 
 
-def _type(duck: str) -> Type:
-    if duck.endswith("[]"):
-        return Type("array", (_type(duck[:-2]),))
-    try:
-        return types.parse(_TYPES.get(duck, duck.replace("STRUCT", "row")))
-    except ValueError:
-        return Type("varchar")
+@dataclass
+class _Tables:
+    """The tables that a statement reads. A view resolves names in the database of its creation."""
+
+    db: duckdb.DuckDBPyConnection
+    job: Job
+    database: str = ""
+    text: str = ""
+    scanned_bytes: int = 0
+    _known: dict[tuple[str, str], tuple[str, Columns, tuple[str, ...]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.database = self.database or self.job.database
+        self.text = self.text or self.job.statement.text
+
+    def table(self, node: exp.Table) -> tuple[str, Columns, tuple[str, ...]]:
+        key = (node.db.lower() or self.database, node.name.lower())
+        if key not in self._known:
+            self._known[key] = self._read(node, *key)
+        return self._known[key]
+
+    def _read(self, node: exp.Table, database: str, name: str) -> tuple[str, Columns, tuple[str, ...]]:
+        place = places.position(self.text, places.start(node))
+        wanted = node.catalog.lower() or self.job.catalog
+        if wanted != catalog.DEFAULT:
+            raise Failure(f"CATALOG_NOT_FOUND: {place}Catalog '{wanted}' does not exist")
+        if database == "information_schema":
+            return (*information_schema.relation(name, place), ())
+        if database not in catalog.databases():
+            raise Failure(f"SCHEMA_NOT_FOUND: {place}Schema '{database}' does not exist")
+        found = catalog.table(database, name.removesuffix(_PARTITIONS))
+        if found is None:
+            raise Failure(
+                f"TABLE_NOT_FOUND: {place}Table '{catalog.DEFAULT}.{database}.{name}' does not exist"
+            )
+        if found.is_view:
+            return (*self._view(found), ())
+        if name.endswith(_PARTITIONS):
+            return (*_partitions(found), ())
+        if "$" in name:
+            raise not_supported(f"the table {name}")
+        relation = relations.of(self.db, found)
+        self.scanned_bytes += relation.scanned_bytes
+        columns: Columns = [(one.name, one.type) for one in [*found.columns, *found.keys]]
+        return relation.sql, [*columns, ("$path", coercion.VARCHAR)], ("$path",)
+
+    def _view(self, view: Table) -> tuple[str, Columns]:
+        described = view.view
+        text = str(described["originalSql"])
+        inner = _Tables(self.db, self.job, str(described["schema"]), text)
+        tree = parse(text)
+        grammar.check(tree)
+        found = Queries(text, inner).query(tree)
+        self.scanned_bytes += inner.scanned_bytes
+        return found.sql, [
+            (one["name"], kind) for one, (_, kind) in zip(described["columns"], found.columns, strict=True)
+        ]
 
 
-def _attach(db: duckdb.DuckDBPyConnection, tree: exp.Expr, job: Job) -> int:
-    """Create the Glue tables of the statement in DuckDB; return the bytes of their files."""
-    db.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(job.database)}; USE {quoted(job.database)}")
-    scanned = 0
-    seen = set()
-    for named in dialect.tables(tree):
-        if (named.catalog.lower() or job.catalog) != catalog.DEFAULT:
-            place = hive.position(job.statement.text, places.start(named))
-            missing = named.catalog.lower() or job.catalog
-            raise Failure(f"CATALOG_NOT_FOUND: {place}Catalog '{missing}' does not exist")
-        key = (named.db.lower() or job.database, named.name.lower())
-        found = catalog.table(*key)
-        if found is None or key in seen:
-            continue
-        seen.add(key)
-        relation = relations.of(db, found)
-        scanned += relation.scanned_bytes
-        schema, name = map(quoted, key)
-        db.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-        db.execute(f"""CREATE VIEW {schema}.{name} AS SELECT * EXCLUDE ("$path") FROM ({relation.sql})""")
-    if job.bytes_limit is not None and scanned > job.bytes_limit:
-        raise ScanLimitExceeded(scanned)
-    return scanned
+def _partitions(table: Table) -> tuple[str, Columns]:
+    """The partitions in Glue, one a row."""
+    columns: Columns = [(one.name, one.type) for one in table.keys]
+    if not columns:
+        raise Failure(f"TABLE_NOT_FOUND: Table '{table.name}{_PARTITIONS}' does not exist")
+    rows = [
+        "("
+        + ", ".join(
+            f"CAST({literal(value)} AS {kind.duckdb})"
+            for value, (_, kind) in zip(one.values, columns, strict=True)
+        )
+        + ")"
+        for one in table.partitions
+    ]
+    empty = ", ".join(f"CAST(NULL AS {kind.duckdb})" for _, kind in columns)
+    return f"VALUES {', '.join(rows)}" if rows else f"SELECT {empty} WHERE false", columns
 
 
 def check_insert(given: list[ResultColumn], wanted: list[Column]) -> None:
-    if len(given) != len(wanted):
-        raise Failure("TYPE_MISMATCH: line 1:1: Insert query has mismatched column types")
-
-
-def delimiter(table: Table) -> Any:
-    return (table.serde.get("Parameters") or {}).get("field.delim", "\x01")
+    """INSERT accepts values that need no cast."""
+    kinds = [[one.type for one in wanted], [one.type for one in given]]
+    fits = len(given) == len(wanted) and all(
+        coercion.coercible(one, kind) or (one.name == kind.name == "varchar")
+        for kind, one in zip(*kinds, strict=True)
+    )
+    if not fits:
+        table, query = ([str(kind) for kind in one] for one in kinds)
+        shown = f"Table: [{', '.join(table)}], Query: [{', '.join(query)}]"
+        raise Failure(f"TYPE_MISMATCH: Insert query has mismatched column types: {shown}")

@@ -1,10 +1,11 @@
 """Formats values as Athena's results do."""
 
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from local.emulator.athena.types import Type, fields
+from local.emulator.athena.sql.types import Type, fields
 
 
 def text(value: Any, kind: Type) -> str:  # noqa: C901, PLR0911 - one line for each type
@@ -24,6 +25,8 @@ def text(value: Any, kind: Type) -> str:  # noqa: C901, PLR0911 - one line for e
             return f"{value:f}"
         case bytes():
             return value.hex(" ")
+        case timedelta():
+            return _duration(value)
         case dict() if kind.name == "row":
             return (
                 "{"
@@ -71,10 +74,21 @@ def _shortest(value: float) -> str:
     return repr(value)
 
 
+def _duration(value: timedelta) -> str:
+    """Days, hours, minutes, seconds and milliseconds."""
+    milliseconds = value // timedelta(milliseconds=1)
+    seconds, fraction = divmod(abs(milliseconds), 1000)
+    minutes, hours = seconds // 60, seconds // 3600
+    sign = "-" if milliseconds < 0 else ""
+    return f"{sign}{hours // 24} {hours % 24:02d}:{minutes % 60:02d}:{seconds % 60:02d}.{fraction:03d}"
+
+
 def _instant(value: datetime | time, kind: Type) -> str:
-    """With the fractional digits of its type, and the zone if it has one."""
+    """With as many digits of a second as its type has; an instant in its zone, which it names."""
+    zone = ""
+    if isinstance(value, datetime) and value.tzinfo:
+        value, zone = value.astimezone(ZoneInfo(kind.zone)), f" {kind.zone}"
     digits = int(kind.args[0]) if kind.args else 3
     shown = f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else f"{value:%H:%M:%S}"
-    fraction = f".{value.microsecond:06d}".ljust(digits + 1, "0")[: digits + 1] if digits else ""
-    zone = " UTC" if isinstance(value, datetime) and value.tzinfo else ""
+    fraction = f".{value.microsecond:06d}"[: digits + 1] if digits else ""
     return shown + fraction + zone

@@ -8,12 +8,12 @@ from typing import Any
 
 import duckdb
 
-from local.emulator.athena import catalog, storage, translation
+from local.emulator.athena import catalog, relations, storage, translation
 from local.emulator.athena.catalog import Column, Table
 from local.emulator.athena.errors import Failure, not_supported
 from local.emulator.athena.job import Job, Result, ResultColumn
 from local.emulator.athena.queries import connected, run
-from local.emulator.athena.types import Type, quoted
+from local.emulator.athena.sql.types import Type, quoted
 
 _ROWS = ResultColumn("rows", Type("bigint"))
 _DEFAULT_PARTITION = "__HIVE_DEFAULT_PARTITION__"
@@ -81,7 +81,13 @@ def create_table_as(job: Job) -> Result:
         raise Failure(f"HIVE_PATH_ALREADY_EXISTS: {reason}{cleaning}")
     with connected(job) as db:
         query = translation.translate(db, job.statement.query, job)
-        files = _files(job, location, options, _table_columns(query.columns), default="PARQUET")
+        files = _files(
+            job,
+            location,
+            options,
+            [Column(one.name, _stored(one.type)) for one in named_columns(query.columns)],
+            default="PARQUET",
+        )
         rows = f"SELECT * FROM ({query.sql}) WHERE false" if given["without_data"] else query.sql
         written, partitions, count = _write(db, rows, files)
     catalog.create_table(database, _table_input(name, files))
@@ -89,17 +95,15 @@ def create_table_as(job: Job) -> Result:
     return Result(columns=[_ROWS], scanned_bytes=query.scanned_bytes, updated=count, manifest=written)
 
 
-def _table_columns(columns: list[ResultColumn]) -> list[Column]:
-    """The columns of the new table. Athena requires names, all different."""
+def named_columns(columns: list[ResultColumn]) -> list[Column]:
+    """The columns of a new table or view. Athena requires names, all different."""
     names = [one.name for one in columns]
-    for number, one in enumerate(columns, 1):
-        if one.name == f"_col{number - 1}":
+    for number, name in enumerate(names, 1):
+        if name == f"_col{number - 1}":
             raise Failure(f"MISSING_COLUMN_NAME: line 1:1: Column name not specified at position {number}")
-        if names.count(one.name) > 1:
-            raise Failure(
-                f"DUPLICATE_COLUMN_NAME: line 1:1: Column name '{one.name}' specified more than once"
-            )
-    return [Column(one.name, _stored(one.type)) for one in columns]
+        if names.count(name) > 1:
+            raise Failure(f"DUPLICATE_COLUMN_NAME: line 1:1: Column name '{name}' specified more than once")
+    return [Column(one.name, one.type) for one in columns]
 
 
 def _stored(kind: Type) -> Type:
@@ -159,7 +163,7 @@ def insert(job: Job) -> Result:
         location=table.location.rstrip("/"),
         name=job.query_id,
         form=_form(table),
-        delimiter=translation.delimiter(table),
+        delimiter=relations.delimiter(table),
         compression="",
         columns=table.columns,
         keys=table.keys,

@@ -1,8 +1,8 @@
 """Athena's data types, and their names in Hive's DDL and Glue, in Trino's SQL, and in DuckDB."""
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 _TOKEN = re.compile(r"""\s*(?:("(?:[^"]|"")*"|`[^`]*`|[\w$]+)|([<>(),:]))""")
@@ -19,8 +19,7 @@ _HIVE_NAMES = {"integer": "int", "real": "float", "varbinary": "binary"}
 _DUCKDB_NAMES = {
     "real": "FLOAT",
     "varbinary": "BLOB",
-    "char": "VARCHAR",
-    "unknown": '"NULL"',
+    "unknown": "INTEGER",
     "timestamp with time zone": "TIMESTAMPTZ",
     "interval day to second": "INTERVAL",
     "interval year to month": "INTERVAL",
@@ -42,10 +41,14 @@ _PRECISION = {
 
 @dataclass(frozen=True)
 class Type:
-    """A type by Trino's name. `args` are numbers, types, or for a row pairs of a field's name and type."""
+    """A type by Trino's name. `args` are numbers, types, or for a row pairs of a field's name and type.
+
+    An instant has a zone, in which it is shown. Trino keeps one with each value; here it belongs to the type.
+    """
 
     name: str
     args: tuple[Any, ...] = ()
+    zone: str = field(default="UTC", compare=False)
 
     def __str__(self) -> str:
         if self.name == "row":
@@ -115,10 +118,14 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def parse(text: str) -> Type:
-    """Parse a type of Hive or Trino. Raise ValueError for anything else."""
-    tokens = [(word or sign).strip() for word, sign in _TOKEN.findall(text.lower())]
-    if "".join(tokens).replace(" ", "") != re.sub(r"\s", "", text.lower()):
+def parse(text: str, *, keep: Collection[str] = ()) -> Type:
+    """A type as Hive or Trino writes it. Raise ValueError for what is none.
+
+    Words to `keep` stay as they are; all others become lower case.
+    """
+    words = [(word or sign).strip() for word, sign in _TOKEN.findall(text)]
+    tokens = [word if word in keep else word.lower() for word in words]
+    if "".join(words).replace(" ", "") != re.sub(r"\s", "", text):
         raise ValueError(f"{text!r} is not a type")
     stream = _Stream(tokens)
     found = _type(stream)
@@ -153,6 +160,8 @@ def _type(stream: _Stream) -> Type:
     name = _TRINO_NAMES.get(word, word)
     if name == "double" and stream.peek() == "precision":
         stream.take()
+    if name == "interval":
+        name = " ".join([name, *(stream.take() for _ in range(3))])
     args: tuple[Any, ...] = ()
     if stream.peek() in {"(", "<"}:
         args = tuple(stream.list_of(_field if name == "row" else _argument))
