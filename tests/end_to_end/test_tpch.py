@@ -89,8 +89,8 @@ def rows(deployment: Deployment, uri: str) -> list[list[str]]:
 def same(cell: str, value: Any) -> Any:
     """The result's text as a value of the expected type.
 
-    The quotient of decimals is a decimal on Athena and a double on DuckDB, so the comparison is to as many digits
-    as the result has.
+    The quotient of decimals is a decimal on Athena and a double on DuckDB, so the comparison is to as many
+    digits as the result has.
     """
     if isinstance(value, float):
         digits = len(cell.partition(".")[2])
