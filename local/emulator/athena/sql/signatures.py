@@ -2,8 +2,8 @@
 
 The form of a line is `name(type, type...) -> type = SQL`. In the SQL, $0 is the first argument, $all is the
 list of all arguments, and $chain joins them with ||. Capital letters are type variables: T, U, K, V, E and R
-are any type, N is a number, C an orderable type, S a varchar of any length, D a decimal, P a timestamp and Z a
-timestamp with time zone, of any precision. `unit` and `dayunit` are a literal that names a part of a date.
+are any type, N is a number, C an orderable type, S a varchar of any length, D a decimal, P a timestamp and Z
+a timestamp with time zone, of any precision. `unit` and `dayunit` are a literal that names a part of a date.
 """
 
 import re
