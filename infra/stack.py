@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from aws_cdk import CfnOutput, CliCredentialsStackSynthesizer, DefaultStackSynthesizer, Stack, Tags
+from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from infra.monitoring import Monitoring
@@ -34,6 +35,7 @@ class QueryStack(Stack):
         monitoring = Monitoring(self, "Monitoring", settings=settings, workflow=workflow)
         outputs = {
             "StateMachineArn": workflow.state_machine.state_machine_arn,
+            "StateMachineAliasArn": workflow.alias.attr_arn,
             "WorkGroupName": engine.work_group_name,
             "ResultsBucketName": engine.results_bucket.bucket_name,
             "TaskTableName": workflow.task_table.table_name,
@@ -48,3 +50,15 @@ class QueryStack(Stack):
         }
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
+        # Other stacks read these, without an import that would lock this stack.
+        parameters = {
+            "state-machine-arn": workflow.state_machine.state_machine_arn,
+            "results-bucket": engine.results_bucket.bucket_name,
+        }
+        for name, value in parameters.items():
+            ssm.StringParameter(
+                self,
+                f"Parameter {name}",
+                parameter_name=f"/athena-queries/{settings.stack_name}/{name}",
+                string_value=value,
+            )

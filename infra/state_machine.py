@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from aws_cdk import CfnResource
+from aws_cdk import CfnDeletionPolicy, CfnResource
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
@@ -44,6 +44,29 @@ def make_state_machine(
     lint = {"config": {"ignore_checks": ["E3601"]}}
     cast("CfnResource", machine.node.default_child).add_metadata("cfn-lint", lint)
     return machine
+
+
+def publish(scope: Construct, machine: sfn.StateMachine) -> sfn.CfnStateMachineAlias:
+    """A version of each revision, and the alias `live` on the newest one.
+
+    A version stays when the next one is published, for callers that pin it.
+    """
+    resource = cast("sfn.CfnStateMachine", machine.node.default_child)
+    version = sfn.CfnStateMachineVersion(
+        scope,
+        "Version",
+        state_machine_arn=machine.state_machine_arn,
+        state_machine_revision_id=resource.attr_state_machine_revision_id,
+    )
+    version.cfn_options.update_replace_policy = CfnDeletionPolicy.RETAIN
+    return sfn.CfnStateMachineAlias(
+        scope,
+        "Live",
+        name="live",
+        deployment_preference=sfn.CfnStateMachineAlias.DeploymentPreferenceProperty(
+            state_machine_version_arn=version.attr_arn, type="ALL_AT_ONCE"
+        ),
+    )
 
 
 def _make_role(scope: Construct, function_arns: Sequence[str]) -> iam.Role:

@@ -13,11 +13,12 @@ from infra.function import Function
 from infra.permissions import acknowledge, grant
 from infra.rules import make_rules
 from infra.settings import Settings
-from infra.state_machine import make_state_machine
+from infra.state_machine import make_state_machine, publish
 
 
 class Workflow(Construct):
-    """`state_machine`, `executor`, `checker`, `canceller`, `task_table`, `rules` and `dead_letters`.
+    """`state_machine` and its `alias`; the functions `executor`, `checker` and `canceller`; `task_table`,
+    `rules` and `dead_letters`.
 
     QueryEngine grants the functions access to Athena.
     """
@@ -72,6 +73,7 @@ class Workflow(Construct):
                 "BackOffSeconds": str(settings.back_off_seconds),
             },
         )
+        self.alias = publish(self, self.state_machine)
         for function in (self.checker, self.canceller):
             function.send_failures_to(self.dead_letters)
         self.rules = make_rules(

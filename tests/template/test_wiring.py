@@ -276,6 +276,7 @@ def test_the_outputs_name_what_callers_and_tools_need(template: Template) -> Non
     names = {name: text(output["Value"]) for name, output in template.body["Outputs"].items()}
     assert names == {
         "StateMachineArn": f"<{template.one('AWS::StepFunctions::StateMachine')[0]}>",
+        "StateMachineAliasArn": f"<{template.one('AWS::StepFunctions::StateMachineAlias')[0]}.Arn>",
         "WorkGroupName": f"<{template.one('AWS::Athena::WorkGroup')[0]}>",
         "ResultsBucketName": f"<{template.one('AWS::S3::Bucket')[0]}>",
         "TaskTableName": f"<{template.one('AWS::DynamoDB::Table')[0]}>",
@@ -287,6 +288,34 @@ def test_the_outputs_name_what_callers_and_tools_need(template: Template) -> Non
         "PollSeconds": "30",
         "PollGrowth": "0.1",
         "DashboardName": f"<{template.one('AWS::CloudWatch::Dashboard')[0]}>",
+    }
+
+
+def test_other_stacks_find_the_state_machine_and_the_results_in_parameters(template: Template) -> None:
+    parameters = {
+        one["Properties"]["Name"]: text(one["Properties"]["Value"])
+        for one in template.resources("AWS::SSM::Parameter").values()
+    }
+    assert parameters == {
+        "/athena-queries/AthenaQueries/state-machine-arn": (
+            f"<{template.one('AWS::StepFunctions::StateMachine')[0]}>"
+        ),
+        "/athena-queries/AthenaQueries/results-bucket": f"<{template.one('AWS::S3::Bucket')[0]}>",
+    }
+
+
+def test_each_revision_is_a_version_that_stays_and_the_alias_follows(template: Template) -> None:
+    machine, _ = template.one("AWS::StepFunctions::StateMachine")
+    ((version, resource),) = template.resources("AWS::StepFunctions::StateMachineVersion").items()
+    assert resource["Properties"] == {
+        "StateMachineArn": {"Ref": machine},
+        "StateMachineRevisionId": {"Fn::GetAtt": [machine, "StateMachineRevisionId"]},
+    }
+    assert resource["UpdateReplacePolicy"] == "Retain"
+    _, alias = template.one("AWS::StepFunctions::StateMachineAlias")
+    assert alias["DeploymentPreference"] == {
+        "StateMachineVersionArn": {"Fn::GetAtt": [version, "Arn"]},
+        "Type": "ALL_AT_ONCE",
     }
 
 
@@ -304,7 +333,10 @@ def test_two_stacks_deploy_side_by_side(template: Template, synthesize: Synthesi
             f"{resource['Type']} {value}"
             for resource in one.body["Resources"].values()
             for key, value in resource["Properties"].items()
-            if key in NAMES and isinstance(value, str)
+            if key in NAMES
+            and isinstance(value, str)
+            # An alias is named within its state machine.
+            and resource["Type"] != "AWS::StepFunctions::StateMachineAlias"
         }
 
     _, second = synthesize({"stackName": "Second"})
