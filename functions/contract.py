@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fastjsonschema
+from fastjsonschema.exceptions import JsonSchemaValuesException
 
 from functions.errors import InvalidInput
 from functions.settings import Settings
 
-_SCHEMAS = Path(__file__).parent.parent / "statemachine"
+try:
+    # In the bundle: infra/bundle.py writes it, since to compile the schema takes a tenth of a cold start.
+    from functions.input_validator import validate  # type: ignore[import-not-found]
+except ModuleNotFoundError:
+    import fastjsonschema
 
-# Compiled here, once per cold start: on each call it would cost more than the call itself.
-_validate_input = fastjsonschema.compile(
-    json.loads((_SCHEMAS / "input.schema.json").read_text()), use_default=False, fast_fail=False
-)
+    _SCHEMA = Path(__file__).parent.parent / "statemachine" / "input.schema.json"
+    validate = fastjsonschema.compile(json.loads(_SCHEMA.read_text()), use_default=False, fast_fail=False)
 
 # Replaces messages of the library that do not help a caller.
 _MESSAGES = {
@@ -53,8 +55,8 @@ def read_input(document: Any, settings: Settings) -> Request:
             "input contains a lone surrogate (\\ud800 to \\udfff), which is not text"
         ) from None
     try:
-        _validate_input(document, name_prefix="input")
-    except fastjsonschema.JsonSchemaValuesException as faults:
+        validate(document, name_prefix="input")
+    except JsonSchemaValuesException as faults:
         messages = (
             _MESSAGES.get(str(fault.rule), "{message}").format(name=fault.name, message=fault.message)
             for fault in faults.errors

@@ -3,6 +3,7 @@
 Neither SQL nor a task token may be passed to it: log lines carry ids, states, numbers and error names only.
 """
 
+import gc
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -61,6 +62,10 @@ def lambda_handler(handle: Callable[[dict[str, Any]], Any]) -> Callable[[dict[st
         finally:
             if metrics.metric_set:
                 metrics.flush_metrics()
+            if not gc.isenabled():
+                # The modules and clients of the cold start stay: the collector need not visit them.
+                gc.freeze()
+                gc.enable()
         logger.error("function failed", fault=str(fault), fault_type=type(fault).__name__)
         raise fault
 

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 from botocore.config import Config
@@ -15,6 +15,7 @@ from functions.time_budget import time_budget
 
 if TYPE_CHECKING:
     from mypy_boto3_athena import AthenaClient
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_stepfunctions import SFNClient
 
 # One retry covers a lost connection. ASL retries what lasts longer, visibly in the history.
@@ -42,14 +43,29 @@ def get_runtime() -> Runtime:
     settings = Settings.from_environment()
     session = boto3.Session(region_name=settings.region)
     session.events.register("before-call", _require_time)
+    dynamodb = cast("DynamoDBClient", _LazyClient(session, "dynamodb"))
     return Runtime(
         settings=settings,
-        athena=session.client("athena", config=CONFIG),
-        stepfunctions=session.client("stepfunctions", config=CONFIG),
-        table=TaskTable(
-            session.client("dynamodb", config=CONFIG), settings.task_table, settings.task_ttl_seconds
-        ),
+        athena=cast("AthenaClient", _LazyClient(session, "athena")),
+        stepfunctions=cast("SFNClient", _LazyClient(session, "stepfunctions")),
+        table=TaskTable(dynamodb, settings.task_table, settings.task_ttl_seconds),
     )
+
+
+class _LazyClient:
+    """A client that is made at its first call: few invocations need all three."""
+
+    def __init__(self, session: boto3.Session, service: str) -> None:
+        self._session = session
+        self._service = service
+
+    def __getattr__(self, operation: str) -> Any:
+        return getattr(self._client, operation)
+
+    @cached_property
+    def _client(self) -> Any:
+        # The stubs of boto3 know each service by its literal name only.
+        return self._session.client(self._service, config=CONFIG)  # type: ignore[call-overload]
 
 
 def _require_time(**_: Any) -> None:

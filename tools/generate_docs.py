@@ -8,9 +8,12 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.__main__ import NAMES
+from benchmarks.result import Result
 from functions import errors
 from functions.outcome import console_url
 from infra.settings import Settings, camel_case
@@ -18,7 +21,8 @@ from infra.settings import Settings, camel_case
 ROOT = Path(__file__).parent.parent
 CONTRACT = ROOT / "docs" / "contract.md"
 DECISIONS = ROOT / "docs" / "adr"
-DOCUMENTS = (ROOT / "README.md", CONTRACT, DECISIONS / "README.md")
+PERFORMANCE = ROOT / "docs" / "performance.md"
+DOCUMENTS = (ROOT / "README.md", CONTRACT, DECISIONS / "README.md", PERFORMANCE)
 
 _ID = "0c9231a0-de75-4736-bdfa-dd3f3de85970"
 
@@ -149,6 +153,12 @@ def _type(field: dict[str, Any]) -> str:
     return words
 
 
+def _benchmark(name: str) -> str:
+    result = Result.read(name)
+    tables = (f"{table.title}:\n\n{table.text()}" for table in result.tables)
+    return "\n\n".join([*tables, f"`{result.verdict()}`"])
+
+
 _PARTS: Mapping[str, Callable[[], str]] = {
     "settings": _settings,
     "input": lambda: _schema("input"),
@@ -157,6 +167,7 @@ _PARTS: Mapping[str, Callable[[], str]] = {
     "error": lambda: _schema("error"),
     "causes": _causes,
     "decisions": _decisions,
+    **{f"benchmark-{name}": partial(_benchmark, name) for name in NAMES},
 }
 
 

@@ -21,7 +21,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("functions/a.py", "statemachine/input.schema.json", "statemachine/x.asl.yaml"):
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
-        file.write_text("1\n")
+        file.write_text("{}\n")
     (tmp_path / "functions" / "requirements.lock").write_text("# nothing\n")
     return tmp_path
 
@@ -33,13 +33,22 @@ def test_the_same_input_is_built_once(project: Path) -> None:
     assert (first / "mark").exists()
 
 
-@pytest.mark.parametrize("name", ["functions/a.py", "functions/b.py", "statemachine/input.schema.json"])
+@pytest.mark.parametrize("name", ["functions/a.py", "functions/b.py"])
 def test_a_changed_input_is_built_again(project: Path, name: str) -> None:
     first = bundle(project)
     (project / name).write_text("2\n")
     second = bundle(project)
     assert second != first
     assert (second / name).read_text() == "2\n"
+
+
+def test_the_validator_follows_the_schema(project: Path) -> None:
+    first = bundle(project)
+    (project / "statemachine" / "input.schema.json").write_text('{"type": "string"}\n')
+    second = bundle(project)
+    assert " must be string" not in (first / "functions" / "input_validator.py").read_text()
+    assert " must be string" in (second / "functions" / "input_validator.py").read_text()
+    assert not (second / "statemachine").exists()
 
 
 def test_a_changed_document_does_not_change_the_functions(project: Path) -> None:
