@@ -223,6 +223,8 @@ class ExecutionItem:
                     statement=item.get(STATEMENT + entry_id, {}).get("M", {}),
                 )
                 for entry_id, value in _prefixed(item, ANNOUNCED)
+                # An executor that repeats a registered start and then dies leaves one with its own statement.
+                if STARTED + entry_id not in item
             ),
             ended=max((int(count) for count, _ in _prefixed(item, ENDED)), default=-1),
             cleaned_up=max((int(count) for count, _ in _prefixed(item, CLEANED_UP)), default=-1),

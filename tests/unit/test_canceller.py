@@ -94,6 +94,15 @@ def test_a_start_that_started_nothing_is_claimed(stubbed: Stubbed) -> None:
     assert stubbed.item(EXECUTION) == CLEANED_UP
 
 
+def test_an_announcement_of_a_registered_start_is_obsolete(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, {**announced(), **started()})
+    stubbed.expect("GetQueryExecution", GET, query_execution("FAILED"))
+
+    canceller.run(ABORTED, stubbed.runtime)
+
+    assert "CleanedUp/0" in stubbed.item(EXECUTION)
+
+
 def test_the_query_of_an_executor_that_died_is_found_and_stopped(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, announced())
     expect_description(stubbed)
