@@ -38,7 +38,8 @@ def accept(data: dict[str, Any]) -> tuple[dict[str, Any], Job]:
     job = Job(
         query_id=str(uuid.uuid4()),
         statement=statement,
-        database=context.get("Database", "default").lower(),
+        # awswrangler puts the name into backticks.
+        database=context.get("Database", "default").strip("`").lower(),
         catalog=context.get("Catalog", catalog.DEFAULT).lower(),
         work_group=work_group,
         scratch=scratch,
