@@ -17,6 +17,7 @@ from local.emulator import (
     cloudformation,
     cloudwatch,
     eventbridge,
+    glue_operations,
     iam,
     lambda_,
     outages,
@@ -42,7 +43,16 @@ async def serve(
 ) -> None:
     """Serve until the process is terminated. `folder` is for temporary files."""
     lambda_.install(folder=folder / "functions", environments=environments, retry_seconds=async_retry_seconds)
-    for extension in (athena, cloudformation, cloudwatch, eventbridge, iam, pipes, stepfunctions):
+    for extension in (
+        athena,
+        cloudformation,
+        cloudwatch,
+        eventbridge,
+        glue_operations,
+        iam,
+        pipes,
+        stepfunctions,
+    ):
         extension.install()
     if chaos:
         faults.configure(FaultSpec.parse(chaos))

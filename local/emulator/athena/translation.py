@@ -50,6 +50,7 @@ class _Tables:
     job: Job
     database: str = ""
     text: str = ""
+    views: tuple[str, ...] = ()
     scanned_bytes: int = 0
     _known: dict[tuple[str, str], tuple[str, Columns, tuple[str, ...]]] = field(default_factory=dict)
 
@@ -78,6 +79,8 @@ class _Tables:
                 f"TABLE_NOT_FOUND: {place}Table '{catalog.DEFAULT}.{database}.{name}' does not exist"
             )
         if found.is_view:
+            if f"{database}.{name}" in self.views:
+                raise Failure(f"VIEW_IS_RECURSIVE: {place}View '{database}.{name}' is recursive")
             return (*self._view(found), ())
         if name.endswith(_PARTITIONS):
             return (*_partitions(found), ())
@@ -91,7 +94,8 @@ class _Tables:
     def _view(self, view: Table) -> tuple[str, Columns]:
         described = view.view
         text = str(described["originalSql"])
-        inner = _Tables(self.db, self.job, str(described["schema"]), text)
+        views = (*self.views, f"{view.database}.{view.name}")
+        inner = _Tables(self.db, self.job, str(described["schema"]), text, views)
         tree = parse(text)
         grammar.check(tree)
         found = Queries(text, inner).query(tree)

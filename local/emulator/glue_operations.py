@@ -1,0 +1,61 @@
+"""Glue operations that MiniStack lacks: versions of a table, of which there is only the current one, and
+BatchDeletePartition.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ministack.core.responses import error_response_json, json_response
+from ministack.services import glue
+
+_ministack_handle_request = glue.handle_request
+
+
+def install() -> None:
+    glue.handle_request = _handle_request
+
+
+async def _handle_request(
+    method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
+) -> Any:
+    operation = _OPERATIONS.get(headers.get("x-amz-target", "").rpartition(".")[2])
+    if operation is None:
+        return await _ministack_handle_request(method, path, headers, body, query_params)
+    data = json.loads(body or b"{}")
+    table = glue._tables.get(f"{data.get('DatabaseName')}/{data.get('TableName')}")
+    if table is None:
+        message = f"Table {data.get('TableName')} not found."
+        return error_response_json("EntityNotFoundException", message, 400)
+    return json_response(operation(table, data))
+
+
+def _version(table: dict[str, Any]) -> dict[str, Any]:
+    return {"Table": table, "VersionId": table.get("VersionId", "1")}
+
+
+def _get_table_version(table: dict[str, Any], _data: dict[str, Any]) -> dict[str, Any]:
+    return {"TableVersion": _version(table)}
+
+
+def _get_table_versions(table: dict[str, Any], _data: dict[str, Any]) -> dict[str, Any]:
+    return {"TableVersions": [_version(table)]}
+
+
+def _batch_delete_table_version(_table: dict[str, Any], _data: dict[str, Any]) -> dict[str, Any]:
+    return {"Errors": []}
+
+
+def _batch_delete_partition(_table: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    names = {name: data[name] for name in ("DatabaseName", "TableName")}
+    for one in data.get("PartitionsToDelete", []):
+        glue._delete_partition({**names, "PartitionValues": one["Values"]})
+    return {"Errors": []}
+
+
+_OPERATIONS: dict[str, Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]] = {
+    "GetTableVersion": _get_table_version,
+    "GetTableVersions": _get_table_versions,
+    "BatchDeleteTableVersion": _batch_delete_table_version,
+    "BatchDeletePartition": _batch_delete_partition,
+}
