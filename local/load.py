@@ -44,8 +44,19 @@ _KINDS = {
 }
 
 # What happens after which share of the time.
-_PHASES = ((0.0, "normal"), (0.35, "events lost"), (0.5, "normal"), (0.65, "throttled"), (0.75, "normal"))
+_PHASES = (
+    (0.0, "normal"),
+    (0.3, "events lost"),
+    (0.45, "normal"),
+    (0.6, "throttled"),
+    (0.7, "normal"),
+    (0.85, "crashing"),
+    (0.92, "normal"),
+)
 _THROTTLED_SHARE = 0.5
+# botocore makes two attempts at each call of the functions (functions/runtime.py).
+_REFUSALS = 2
+_CRASHING_SHARE = 0.3
 
 
 def run(console: Console, stack: Stack, minutes: float) -> None:
@@ -89,7 +100,10 @@ class _Load:
         if self._to_cancel:
             self._cancel_queries()
         if phase == "throttled" and self._random.random() < _THROTTLED_SHARE:
-            self._stack.inject_athena_error("TooManyRequestsException")
+            for _ in range(_REFUSALS):
+                self._stack.inject_athena_error("TooManyRequestsException")
+        if phase == "crashing" and self._random.random() < _CRASHING_SHARE:
+            self._stack.inject_crash("checker", 1, "before")
         kind = self._random.choices(list(_KINDS), list(_KINDS.values()))[0]
         if kind == "transient":
             self._stack.inject_athena_error("TRANSIENT")

@@ -19,6 +19,8 @@ _TITLE_HEIGHT, _HEADING_HEIGHT, _GRAPH_HEIGHT, _NOTE_HEIGHT = 0.46, 0.3, 1.62, 0
 _MARGIN, _COLUMNS = 0.15, 3
 # matplotlib counts time in days.
 _DAY = 86_400
+# Between two labels of the time axis; seconds likewise.
+_MINUTES = [1, 2, 5, 10, 15, 30]
 # Of a graph's cell, in inches: room for the labels of its axes, its title and its legend.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.5, 0.12, 0.26, 0.42
 
@@ -96,7 +98,9 @@ def _draw_graph(
     _draw_thresholds(axes, graph, highest)
     # matplotlib.dates has no annotations.
     axes.set_xlim(tuple(dates.date2num([start, end])))  # type: ignore[no-untyped-call]
-    axes.xaxis.set_major_locator(dates.AutoDateLocator(UTC, 3, 5))  # type: ignore[no-untyped-call]
+    locator = dates.AutoDateLocator(UTC, 3, 6)  # type: ignore[no-untyped-call]
+    locator.intervald |= dict.fromkeys((dates.MINUTELY, dates.SECONDLY), _MINUTES)
+    axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(dates.DateFormatter(_time_format(start, end), UTC))  # type: ignore[no-untyped-call]
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10], integer=graph.unit == "Count"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _amount(value, graph.unit)))
