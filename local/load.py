@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from local.stack import Stack
-from ops.execution import start, stop
+from ops.execution import follow, start, stop
 
 if TYPE_CHECKING:
     from mypy_boto3_athena import AthenaClient
@@ -57,6 +57,15 @@ _THROTTLED_SHARE = 0.5
 # botocore makes two attempts at each call of the functions (functions/runtime.py).
 _REFUSALS = 2
 _CRASHING_SHARE = 0.3
+
+
+def warm_up(stack: Stack) -> None:
+    """Run every statement once, so that cold starts are not what the dashboard shows."""
+    stepfunctions = stack.client("stepfunctions")
+    for statement in _STATEMENTS:
+        follow(
+            stepfunctions, start(stepfunctions, stack.outputs["StateMachineArn"], {"QueryString": statement})
+        )
 
 
 def run(console: Console, stack: Stack, minutes: float) -> None:

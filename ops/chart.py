@@ -17,6 +17,8 @@ from ops.dashboard import Graph, Section
 _WIDTH, _DOTS_PER_INCH = 9.0, 200
 _TITLE_HEIGHT, _HEADING_HEIGHT, _GRAPH_HEIGHT, _NOTE_HEIGHT = 0.46, 0.3, 1.62, 0.24
 _MARGIN, _COLUMNS = 0.15, 3
+# Three labels of so many characters fit below a graph.
+_SHORT_LABEL = 17
 # matplotlib counts time in days.
 _DAY = 86_400
 # Between two labels of the time axis; seconds likewise.
@@ -112,7 +114,7 @@ def _draw_graph(
     axes.legend(
         loc="upper left",
         bbox_to_anchor=(-0.06, -0.14),
-        ncols=3,
+        ncols=3 if max(len(line.label) for line in graph.lines) <= _SHORT_LABEL else 2,
         frameon=False,
         fontsize=6,
         handlelength=0.9,

@@ -46,6 +46,8 @@ def run(parser: argparse.ArgumentParser, words: list[str] | None) -> int:
         return _fail(parser, str(error), error.code)
     except (BotoCoreError, ClientError) as error:
         return _fail(parser, " ".join(describe(error).split()), ExitCode.UNREACHABLE)
+    except OSError as error:
+        return _fail(parser, str(error), ExitCode.USAGE)
     except KeyboardInterrupt:
         return _fail(parser, "interrupted", ExitCode.INTERRUPTED)
     return code

@@ -284,9 +284,6 @@ def test_the_outputs_name_what_callers_and_tools_need(template: Template) -> Non
         "CheckerFunctionName": f"<{template.function('checker')[0]}>",
         "CancellerFunctionName": f"<{template.function('canceller')[0]}>",
         "DeadLetterQueueUrl": f"<{template.one('AWS::SQS::Queue')[0]}>",
-        "PatienceSeconds": "300",
-        "PollSeconds": "30",
-        "PollGrowth": "0.1",
         "DashboardName": f"<{template.one('AWS::CloudWatch::Dashboard')[0]}>",
     }
 

@@ -77,6 +77,17 @@ def test_an_invalid_setting_is_named_before_anything_starts(
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.usefixtures("socket_enabled")
+def test_a_folder_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+
+    assert main(["--home", str(tmp_path / "file" / "home"), "up"]) == 2
+
+    assert capsys.readouterr().err.endswith(f"Not a directory: '{tmp_path}/file/home'\n")
+
+
 def test_settings_and_retry_times_reach_the_deployment_and_the_emulator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
