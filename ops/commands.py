@@ -13,6 +13,7 @@ from ops.cli import add_command
 from ops.deployment import Deployment
 from ops.display import make_console
 from ops.errors import ExitCode
+from ops.verify import command as verify
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,5 +136,11 @@ COMMANDS = (
         help="invoke the functions again with the events in the dead-letter queue",
         add_arguments=_add_replay_arguments,
         run=_replay,
+    ),
+    Command(
+        name="verify",
+        help="try the documented claims about AWS against the stack",
+        add_arguments=verify.add_arguments,
+        run=verify.run,
     ),
 )

@@ -1,0 +1,351 @@
+"""The claims: each a sentence of the documents, and a function that tries it.
+
+A check returns what happened, or raises Failed or Skipped. What it puts into `session.evidence` is shown.
+"""
+
+import json
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ops.execution import Run
+from ops.verify.session import SLOW, Failed, Session, Skipped, expect, reason_of
+
+Check = Callable[[Session], str]
+
+CLAIMS: dict[str, tuple[str, Check]] = {}
+
+# So many queries show the order of events and tokens, and the lag.
+_MANY = 50
+# The account that the emulator pretends to be.
+_LOCAL_ACCOUNT = "000000000000"
+
+# An error that says that the endpoint has no such operation: an emulator.
+_UNSUPPORTED = {"UnknownOperationException", "InvalidAction", "NotImplemented", "UnsupportedOperation", "404"}
+
+
+def claim(name: str, expected: str) -> Callable[[Check], Check]:
+    def register(check: Check) -> Check:
+        CLAIMS[name] = (expected, check)
+        return check
+
+    return register
+
+
+def _output(run: Run) -> dict[str, Any]:
+    """The output of an execution that succeeded. Raise Failed if it did not."""
+    if run.output is None:
+        raise Failed(reason_of(run))
+    return run.output
+
+
+def _error(session: Session, run: Run, name: str) -> str:
+    expect(run.error == f"AthenaQuery.{name}", reason_of(run))
+    expect(isinstance(run.cause, dict), "the cause is not JSON")
+    session.evidence["cause"] = {key: run.cause[key] for key in ("State", "ErrorCategory", "ErrorType")}
+    return f"failed with {run.error}"
+
+
+@claim("event-path", "a query whose event arrives ends in two states")
+def event_path(session: Session) -> str:
+    run = session.run("SELECT 1 AS n")
+    by = _output(run)["SettledBy"]
+    expect(run.states == ["Start query", "Done"], reason_of(run))
+    expect(by in {"event", "executor"}, f"detected by {by}")
+    return f"SUCCEEDED, detected by {by}"
+
+
+@claim("transitions", "the event path is two state transitions, without a retry")
+def transitions(session: Session) -> str:
+    run = session.run("SELECT 2 AS n")
+    events = session.history(run.arn)
+    entered = [event for event in events if "stateEnteredEventDetails" in event]
+    scheduled = [event for event in events if event["type"] == "TaskScheduled"]
+    expect((len(entered), len(scheduled)) == (2, 1), f"{len(entered)} states, {len(scheduled)} task tries")
+    return f"2 states, 1 task try, {len(events)} history events"
+
+
+@claim("many-queries", "of many short queries at once each ends once, and as it should")
+def many_queries(session: Session) -> str:
+    """Also reports whether an event was earlier than its token: then the executor settles the task."""
+    runs = [session.start({"QueryString": f"SELECT {number} AS n"}) for number in range(_MANY)]
+    detected = [_output(session.finish(arn))["SettledBy"] for arn in runs]
+    session.evidence |= {by: detected.count(by) for by in ("event", "executor", "poll")}
+    early = detected.count("executor")
+    seen = f"{early} events came before their token" if early else "no event came before its token"
+    return f"{_MANY} SUCCEEDED; {seen}"
+
+
+@claim("lag", "a query's execution ends within a second of it, in the median of 50")
+def lag(session: Session) -> str:
+    if f":{_LOCAL_ACCOUNT}:" in session.state_machine_arn:
+        raise Skipped("the lag of a local stack is that of its machine: see benchmarks/")
+    lags = []
+    for number in range(_MANY):
+        run = session.run(f"SELECT {number} AS n")
+        completed = session.query(_output(run)["QueryId"])["Status"]["CompletionDateTime"]
+        if run.stopped:
+            lags.append((run.stopped - completed).total_seconds())
+    lags.sort()
+    median = statistics.median(lags)
+    session.evidence = {"p50_s": median, "p90_s": lags[int(len(lags) * 0.9)], "max_s": lags[-1]}
+    expect(median <= 1, f"the median lag is {median:.2f} s")
+    return f"median {median:.2f} s, longest {lags[-1]:.2f} s"
+
+
+@claim("invalid-input", "an input that breaks the contract fails as AthenaQuery.InvalidInput, nothing starts")
+def invalid_input(session: Session) -> str:
+    run = session.run("SELECT 1", Nonsense=1)
+    expect(run.query_id is None, f"a query was started: {run.query_id}")
+    return _error(session, run, "InvalidInput")
+
+
+@claim("parent-field", "the field that nested executions add to the input is accepted")
+def parent_field(session: Session) -> str:
+    run = session.run("SELECT 1", AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID=session.state_machine_arn)
+    expect(run.status == "SUCCEEDED", reason_of(run))
+    return "SUCCEEDED"
+
+
+@claim("invalid-request", "a syntax error fails as AthenaQuery.InvalidRequest")
+def invalid_request(session: Session) -> str:
+    return _error(session, session.run("SELEKT 1"), "InvalidRequest")
+
+
+@claim("failed", "a query that fails at run time fails as AthenaQuery.Failed")
+def failed(session: Session) -> str:
+    return _error(session, session.run("SELECT 1 / (n - n) FROM (VALUES 1) AS t (n)"), "Failed")
+
+
+@claim("timed-out", "a query is stopped at its deadline, as AthenaQuery.TimedOut")
+def timed_out(session: Session) -> str:
+    return _error(session, session.run(SLOW, TimeoutSeconds=5), "TimedOut")
+
+
+@claim("cancelled", "a query that somebody stops fails as AthenaQuery.Cancelled")
+def cancelled(session: Session) -> str:
+    arn = session.start({"QueryString": SLOW})
+    session.client("athena").stop_query_execution(QueryExecutionId=session.query_of(arn))
+    return _error(session, session.finish(arn), "Cancelled")
+
+
+@claim("scan-limit", "the workgroup's scan limit fails a query as AthenaQuery.ScanLimitExceeded")
+def scan_limit(session: Session) -> str:
+    group = session.client("athena").get_work_group(WorkGroup=session.work_group)["WorkGroup"]
+    limit = group["Configuration"].get("BytesScannedCutoffPerQuery")
+    session.evidence["limit_bytes"] = limit
+    raise Skipped(
+        f"no query here scans more than the limit of {limit:,} bytes" if limit else "no limit is set"
+    )
+
+
+@claim("abort", "aborting an execution stops its query")
+def abort(session: Session) -> str:
+    arn = session.start({"QueryString": SLOW})
+    query_id = session.query_of(arn)
+    session.client("stepfunctions").stop_execution(executionArn=arn)
+    session.evidence |= {"execution": arn, "query": query_id}
+    state = session.wait("the query ends", lambda: _ended_state(session, query_id))
+    expect(state == "CANCELLED", f"the query is {state}")
+    return "the query is CANCELLED"
+
+
+def _ended_state(session: Session, query_id: str) -> str | None:
+    state: str = session.query(query_id)["Status"]["State"]
+    return state if state in {"SUCCEEDED", "FAILED", "CANCELLED"} else None
+
+
+@claim("redrive", "a redrive of an aborted execution starts a new query, with a new entry")
+def redrive(session: Session) -> str:
+    arn = session.start({"QueryString": SLOW, "TimeoutSeconds": 60})
+    first = session.query_of(arn)
+    stepfunctions = session.client("stepfunctions")
+    stepfunctions.stop_execution(executionArn=arn)
+    session.wait("the query ends", lambda: _ended_state(session, first))
+    stepfunctions.redrive_execution(executionArn=arn)
+    second = session.wait("a second query", lambda: _other(session.query_of(arn), first))
+    entries = [_start(event) for event in session.history(arn)]
+    session.evidence |= {"queries": [first, second], "entries": [entry for entry in entries if entry]}
+    stepfunctions.stop_execution(executionArn=arn)
+    return "a second query was started"
+
+
+def _other(found: str, first: str) -> str | None:
+    return found if found != first else None
+
+
+def _start(event: dict[str, Any]) -> dict[str, Any] | None:
+    """The EnteredTime, RedriveCount and RedriveTime that a task was scheduled with: undocumented on a
+    redrive.
+    """
+    parameters = event.get("taskScheduledEventDetails", {}).get("parameters")
+    payload = json.loads(parameters).get("Payload", {}) if parameters else {}
+    start: dict[str, Any] | None = payload.get("Start")
+    return {key: value for key, value in start.items() if key != "RunAgain"} if start else None
+
+
+@claim("preview", "the first rows are in the output, NULL apart from the empty string")
+def preview(session: Session) -> str:
+    run = session.run("SELECT * FROM (VALUES (1, 'a'), (2, ''), (3, NULL)) AS t (n, s)", PreviewRows=3)
+    output = _output(run)
+    shown = output["Preview"]
+    expect(shown is not None, "the preview is null")
+    rows = [["1", "a"], ["2", ""], ["3", None]]
+    expect(shown["Rows"] == rows, f"the rows are {shown['Rows']}")
+    expect([one["Name"] for one in shown["Columns"]] == ["n", "s"], f"the columns are {shown['Columns']}")
+    return "three rows, without the row of column names"
+
+
+@claim("result-reuse", "the result of an identical query is reused")
+def result_reuse(session: Session) -> str:
+    sql = f"SELECT '{session.id}' AS run"
+    session.run(sql)
+    run = session.run(sql, ResultReuseMaxAgeMinutes=60)
+    output = _output(run)
+    reused = output["Statistics"]["ReusedPreviousResult"]
+    expect(reused, "the query ran again")
+    expect(output["EstimatedCostUsd"] == 0, f"the estimate is {output['EstimatedCostUsd']} USD")
+    return "reused, at no cost"
+
+
+@claim("explain", "EXPLAIN runs, and is estimated to be free")
+def explain(session: Session) -> str:
+    run = session.run("EXPLAIN SELECT 1", PreviewRows=1)
+    output = _output(run)
+    session.evidence["statement_type"] = output["StatementType"]
+    expect(output["EstimatedCostUsd"] == 0, f"the estimate is {output['EstimatedCostUsd']} USD")
+    return f"SUCCEEDED as {output['StatementType']}"
+
+
+@claim("statements", "CTAS, INSERT, SHOW, DESCRIBE, PREPARE, EXECUTE, DEALLOCATE and DROP run")
+def statements(session: Session) -> str:
+    if session.scratch is None:
+        raise Skipped("no scratch database: name one that is in writeDatabases with --scratch")
+    table = f"verify_{session.id}"
+    session.tables.append(table)
+    types = {}
+    for sql in (
+        f"CREATE TABLE {session.scratch}.{table} WITH (format = 'PARQUET') AS SELECT 1 AS n",
+        f"INSERT INTO {session.scratch}.{table} VALUES (2)",
+        f"SHOW TABLES IN {session.scratch}",
+        f"DESCRIBE {session.scratch}.{table}",
+        f"PREPARE {table} FROM SELECT count(*) FROM {session.scratch}.{table} WHERE n > ?",
+        f"EXECUTE {table} USING 0",
+        f"DEALLOCATE PREPARE {table}",
+    ):
+        run = session.run(sql)
+        types[sql.split()[0]] = _output(run)["StatementType"]
+    session.evidence["statement_types"] = types
+    return f"{len(types)} statements SUCCEEDED"
+
+
+@claim(
+    "idempotency-token", "Athena takes a ClientRequestToken for one statement, and answers it with one query"
+)
+def idempotency_token(session: Session) -> str:
+    token = f"verify-{session.id}-{'0' * 32}"
+    first = session.start_query("SELECT 1 AS n", token)
+    second = session.start_query("SELECT 1 AS n", token)
+    expect(first == second, f"a second query was started: {second}")
+    try:
+        third = session.start_query("EXPLAIN SELECT 1", token)
+    except ClientError as error:
+        code = error.response.get("AthenaErrorCode")
+        session.evidence |= {"query": first, "code": code}
+        expect(code == "IDEMPOTENT_PARAMETER_MISMATCH", f"refused with {code}")
+        return f"the same query, and {code} for another statement"
+    raise Failed(f"another statement was accepted: {third}")
+
+
+@claim("document", "Step Functions finds no fault in the state machine's document")
+def document(session: Session) -> str:
+    stepfunctions = session.client("stepfunctions")
+    machine = stepfunctions.describe_state_machine(stateMachineArn=session.state_machine_arn)
+    answer = _supported(
+        stepfunctions.validate_state_machine_definition, definition=machine["definition"], type="STANDARD"
+    )
+    faults = [f"{one['code']} at {one.get('location')}" for one in answer["diagnostics"]]
+    session.evidence["diagnostics"] = faults
+    expect(answer["result"] == "OK", "; ".join(faults))
+    return "OK"
+
+
+@claim("choice-state", 'a success leaves "Check query status" to "Done", a failure to "Failed"')
+def choice_state(session: Session) -> str:
+    stepfunctions = session.client("stepfunctions")
+    machine = stepfunctions.describe_state_machine(stateMachineArn=session.state_machine_arn)
+    states = json.loads(machine["definition"])
+    state = {**states["States"]["Check query status"], "QueryLanguage": states["QueryLanguage"]}
+    targets = {"SUCCEEDED": "Done", "FAILED": "Failed", "CANCELLED": "Failed", "RUNNING": "Wait"}
+    reached = {}
+    for status in targets:
+        answer = _supported(
+            stepfunctions.test_state,
+            definition=json.dumps(state),
+            roleArn=machine["roleArn"],
+            input=json.dumps({"State": status, "Output": {}}),
+        )
+        reached[status] = answer.get("nextState")
+    session.evidence["reached"] = reached
+    expect(reached == targets, f"reached {reached}")
+    return "each status leads to its state"
+
+
+# What each function's role must be refused. `simulate-principal-policy` evaluates the policies, calls
+# nothing.
+_REFUSED = {
+    "ExecutorFunctionName": ("athena:DeleteWorkGroup", "states:StartExecution", "dynamodb:DeleteItem"),
+    "CheckerFunctionName": ("athena:StartQueryExecution", "athena:StopQueryExecution", "dynamodb:DeleteItem"),
+    "CancellerFunctionName": ("states:SendTaskSuccess", "states:StartExecution", "dynamodb:DeleteItem"),
+}
+
+
+@claim("least-privilege", "each function's role is refused what its function does not do")
+def least_privilege(session: Session) -> str:
+    refused = 0
+    for output, actions in _REFUSED.items():
+        name = session.deployment.output(output)
+        role = session.client("lambda").get_function_configuration(FunctionName=name)["Role"]
+        answer = _supported(
+            session.client("iam").simulate_principal_policy, PolicySourceArn=role, ActionNames=list(actions)
+        )
+        allowed = [
+            one["EvalActionName"] for one in answer["EvaluationResults"] if one["EvalDecision"] == "allowed"
+        ]
+        expect(not allowed, f"{name} may {', '.join(allowed)}")
+        refused += len(actions)
+    return f"{refused} actions refused"
+
+
+@claim("metrics", "the functions' metrics are in CloudWatch, and the stack's alarms and dashboard exist")
+def metrics(session: Session) -> str:
+    cloudwatch = session.client("cloudwatch")
+    dimensions = [{"Name": "service", "Value": session.deployment.name}]
+
+    def names() -> set[str]:
+        pages = cloudwatch.get_paginator("list_metrics").paginate(
+            Namespace="AthenaQueries", Dimensions=dimensions
+        )
+        return {metric["MetricName"] for page in pages for metric in page["Metrics"]}
+
+    wanted = {"Succeeded", "SettledByEvent", "CallbackLag", "EstimatedCost"}
+    found = session.wait("metrics in CloudWatch", lambda: (known := names()) >= wanted and known)
+    alarms = cloudwatch.describe_alarms(AlarmNamePrefix=f"{session.deployment.name}-")["MetricAlarms"]
+    expect(alarms, "there are no alarms")
+    cloudwatch.get_dashboard(DashboardName=session.deployment.output("DashboardName"))
+    session.evidence |= {"metrics": sorted(found), "alarms": len(alarms)}
+    return f"{len(found)} metrics, {len(alarms)} alarms, a dashboard"
+
+
+def _supported(call: Callable[..., Any], **parameters: Any) -> Any:
+    """Raise Skipped if the endpoint does not know the operation."""
+    try:
+        return call(**parameters)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _UNSUPPORTED:
+            raise Skipped(f"{error.operation_name} is not supported at this endpoint") from None
+        raise
+    except BotoCoreError as error:
+        raise Skipped(f"not answered at this endpoint: {type(error).__name__}") from None

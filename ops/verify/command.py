@@ -1,0 +1,133 @@
+"""The command line of `verify`."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from ops.deployment import Deployment
+from ops.display import make_console
+from ops.errors import CommandError, ExitCode, describe
+from ops.verify.claims import CLAIMS
+from ops.verify.recording import Recorder
+from ops.verify.session import Failed, Result, Session, Skipped
+
+_PLAN = """\
+verify starts about 80 executions of the state machine {name} and about as many small Athena queries. They
+scan no data; with Athena's minimum of 10 MB a query this costs about 0.01 USD, and the transitions about as
+much. {scratch}It stops what still runs and drops its tables at the end, also after an interruption."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="start without asking")
+    parser.add_argument(
+        "--only", action="append", default=[], choices=sorted(CLAIMS), metavar="CLAIM", help="try this claim"
+    )
+    parser.add_argument(
+        "--scratch",
+        metavar="DATABASE",
+        help="database in which tables may be created; it must be in the stack's writeDatabases",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--record", type=Path, metavar="DIR", help="keep AWS's answers, with account ids and names replaced"
+    )
+
+
+def run(arguments: argparse.Namespace, deployment: Deployment) -> ExitCode:
+    _confirm(arguments, deployment)
+    recorder = Recorder()
+    session = Session(deployment=_recorded(deployment, recorder), scratch=arguments.scratch)
+    names = [name for name in CLAIMS if not arguments.only or name in arguments.only]
+    results = []
+    try:
+        with _progress(quiet=arguments.json) as progress:
+            task = progress.add_task("", total=len(names))
+            for name in names:
+                progress.update(task, description=name)
+                results.append(attempt(name, session))
+                if arguments.record:
+                    recorder.write(arguments.record, name)
+                progress.advance(task)
+    finally:
+        for problem in session.remove():
+            print(f"verify: not removed: {problem}", file=sys.stderr)
+    _print(results, as_json=arguments.json)
+    return ExitCode.FAILED if any(result.status == "failed" for result in results) else ExitCode.OK
+
+
+def _confirm(arguments: argparse.Namespace, deployment: Deployment) -> None:
+    if arguments.yes:
+        return
+    scratch = f"It creates and drops a table in {arguments.scratch}.\n" if arguments.scratch else ""
+    print(_PLAN.format(name=deployment.name, scratch=scratch), file=sys.stderr)
+    if not sys.stdin.isatty() or input("Continue? [y/N] ").strip().lower() != "y":
+        raise CommandError("not confirmed; add --yes to start without asking", ExitCode.USAGE)
+
+
+def _recorded(deployment: Deployment, recorder: Recorder) -> Deployment:
+    """The deployment with clients that are made once and recorded."""
+    clients: dict[str, Any] = {}
+
+    def client(service: str) -> Any:
+        if service not in clients:
+            clients[service] = recorder.attach(deployment.client(service))
+        return clients[service]
+
+    return replace(deployment, client=client)
+
+
+def attempt(name: str, session: Session) -> Result:
+    """Try one claim."""
+    expected, check = CLAIMS[name]
+    session.evidence = {}
+    began = time.monotonic()
+    try:
+        status, happened = "held", check(session)
+    except Skipped as reason:
+        status, happened = "skipped", str(reason)
+    except Failed as reason:
+        status, happened = "failed", str(reason)
+    except (BotoCoreError, ClientError) as error:
+        status, happened = "failed", describe(error)
+    return Result(
+        claim=name,
+        expected=expected,
+        status=status,
+        happened=happened,
+        evidence=session.evidence,
+        seconds=round(time.monotonic() - began, 1),
+    )
+
+
+def _progress(*, quiet: bool) -> Progress:
+    columns = (TextColumn("{task.description:<20}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, console=make_console(stderr=True), transient=True, disable=quiet)
+
+
+_COLOURS = {"held": "green", "failed": "red", "skipped": "yellow"}
+
+
+def _print(results: Sequence[Result], *, as_json: bool) -> None:
+    counts = {status: sum(one.status == status for one in results) for status in _COLOURS}
+    if as_json:
+        print(json.dumps({**counts, "claims": [asdict(one) for one in results]}, default=str))
+        return
+    console = make_console()
+    table = Table()
+    for heading in ("claim", "expected", "status", "what happened"):
+        table.add_column(heading)
+    for one in results:
+        colour = _COLOURS[one.status]
+        table.add_row(one.claim, one.expected, f"[{colour}]{one.status}", escape(one.happened))
+    console.print(table)
+    console.print(", ".join(f"{count} {status}" for status, count in counts.items()))

@@ -1,0 +1,166 @@
+"""What a claim's check works with: executions and queries that are removed at the end, and the results."""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ops import execution
+from ops.deployment import Deployment
+from ops.execution import Run
+
+# A statement that reads no data and runs far longer than any check waits.
+SLOW = (
+    "SELECT count(*) FROM UNNEST(sequence(1, 10000)) AS a (x) "
+    "CROSS JOIN UNNEST(sequence(1, 10000)) AS b (y) CROSS JOIN UNNEST(sequence(1, 10000)) AS c (z) "
+    "WHERE a.x + b.y > c.z"
+)
+
+_POLL_SECONDS = 0.25
+
+
+class Skipped(Exception):
+    """The claim cannot be tried here; the text says why."""
+
+
+class Failed(Exception):
+    """The claim does not hold; the text says what happened instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """`status` is held, failed or skipped. `evidence` names ARNs, ids and figures that show it."""
+
+    claim: str
+    expected: str
+    status: str
+    happened: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(kw_only=True)
+class Session:
+    """One run of `verify`. Everything that it starts or creates is removed by `remove`.
+
+    `scratch` is the Glue database in which tables may be created, with its S3 prefix; None if there is none.
+    """
+
+    deployment: Deployment
+    scratch: str | None = None
+    limit_seconds: float = 120.0
+    id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    executions: list[str] = field(default_factory=list)
+    queries: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    def client(self, service: str) -> Any:
+        return self.deployment.client(service)
+
+    @property
+    def work_group(self) -> str:
+        return self.deployment.output("WorkGroupName")
+
+    @property
+    def state_machine_arn(self) -> str:
+        return self.deployment.output("StateMachineArn")
+
+    def start(self, document: Mapping[str, Any]) -> str:
+        """Start an execution and return its ARN."""
+        arn = execution.start(self.client("stepfunctions"), self.state_machine_arn, document)
+        self.executions.append(arn)
+        return arn
+
+    def finish(self, arn: str) -> Run:
+        """Wait for the execution's end."""
+        return execution.follow(self.client("stepfunctions"), arn)
+
+    def run(self, sql: str, **fields: Any) -> Run:
+        """Run a statement through the state machine to its end; the ids are evidence."""
+        run = self.finish(self.start({"QueryString": sql, **fields}))
+        self.evidence.setdefault("executions", []).append(run.arn)
+        if run.query_id:
+            self.evidence.setdefault("queries", []).append(run.query_id)
+        return run
+
+    def start_query(self, sql: str, token: str) -> str:
+        """Start a query past the state machine, with a ClientRequestToken, and return its id."""
+        query_id: str = self.client("athena").start_query_execution(
+            QueryString=sql, WorkGroup=self.work_group, ClientRequestToken=token
+        )["QueryExecutionId"]
+        self.queries.append(query_id)
+        return query_id
+
+    def query(self, query_id: str) -> Any:
+        return self.client("athena").get_query_execution(QueryExecutionId=query_id)["QueryExecution"]
+
+    def query_of(self, arn: str) -> str:
+        """The query that an execution has started, once it is registered in the task table."""
+
+        def registered() -> str | None:
+            item = self.client("dynamodb").get_item(
+                TableName=self.deployment.output("TaskTableName"), Key={"Id": {"S": arn}}, ConsistentRead=True
+            )
+            starts = [
+                value["M"] for name, value in item.get("Item", {}).items() if name.startswith("Started/")
+            ]
+            return max(starts, key=lambda one: float(one["Entered"]["N"]))["QueryId"]["S"] if starts else None
+
+        found: str = self.wait("the query is registered", registered)
+        return found
+
+    def wait(self, what: str, condition: Callable[[], Any]) -> Any:
+        """Poll until the condition gives something. Raise Failed after the limit."""
+        deadline = time.monotonic() + self.limit_seconds
+        while time.monotonic() < deadline:
+            if value := condition():
+                return value
+            time.sleep(_POLL_SECONDS)
+        raise Failed(f"not within {self.limit_seconds:.0f} s: {what}")
+
+    def history(self, arn: str) -> list[dict[str, Any]]:
+        pages = self.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=arn)
+        return [event for page in pages for event in page["events"]]
+
+    def remove(self) -> list[str]:
+        """Stop what still runs and drop the tables. Return what could not be removed, with the reason."""
+        left = []
+        for arn in self.executions:
+            try:
+                described = self.client("stepfunctions").describe_execution(executionArn=arn)
+                if described["status"] == "RUNNING":
+                    execution.stop(self.client("stepfunctions"), arn)
+            except (BotoCoreError, ClientError) as error:
+                left.append(f"{arn}: {error}")
+        for query_id in self.queries:
+            try:
+                self.client("athena").stop_query_execution(QueryExecutionId=query_id)
+            except (BotoCoreError, ClientError) as error:
+                left.append(f"query {query_id}: {error}")
+        for table in self.tables:
+            try:
+                run = self.finish(self.start({"QueryString": f"DROP TABLE IF EXISTS {self.scratch}.{table}"}))
+                if run.status != "SUCCEEDED":
+                    left.append(f"table {self.scratch}.{table}: {run.error}")
+            except (BotoCoreError, ClientError) as error:
+                left.append(f"table {self.scratch}.{table}: {error}")
+        return left
+
+
+def expect(condition: object, happened: str) -> None:
+    """Raise Failed with what happened if the condition does not hold."""
+    if not condition:
+        raise Failed(happened)
+
+
+def reason_of(run: Run) -> str:
+    """How an execution ended, in words."""
+    if run.status == "SUCCEEDED":
+        return f"SUCCEEDED through {', '.join(run.states)}"
+    reason = run.cause.get("Reason", "") if isinstance(run.cause, dict) else json.dumps(run.cause)
+    return f"{run.status} {run.error or 'without an error name'}: {reason}"[:300]

@@ -1,0 +1,174 @@
+"""`python -m ops verify` against the local stack, and against one that gives false answers."""
+
+import contextlib
+import copy
+import io
+import json
+import uuid
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from ops.__main__ import main
+from ops.deployment import describe_deployment
+from ops.verify import command
+from ops.verify.claims import CLAIMS
+from ops.verify.recording import differences
+from ops.verify.session import Session
+from tests.end_to_end.conftest import Deployment
+from tests.fidelity.comparison import FIELDS, recordings
+
+# What the emulator cannot show.
+SKIPPED = {"scan-limit", "lag", "choice-state"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    code: int
+    claims: dict[str, Any]
+    recorded: dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def report(deployed: Any, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """One run of all claims, by the command line, with nothing but the stack's exports in the environment."""
+    folder = tmp_path_factory.mktemp("recordings")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in deployed.exports.items():
+            patch.setenv(name, value)
+        output, code = captured(
+            [
+                "verify",
+                "--stack",
+                deployed.name,
+                "--yes",
+                "--json",
+                "--scratch",
+                "scratch",
+                "--record",
+                str(folder),
+            ]
+        )
+    return Report(
+        code=code,
+        claims={one["claim"]: one for one in json.loads(output)["claims"]},
+        recorded={file.stem: json.loads(file.read_text()) for file in folder.glob("*.json")},
+    )
+
+
+def captured(words: list[str]) -> tuple[str, int]:
+    stream = io.StringIO()
+    with contextlib.redirect_stdout(stream):
+        code = main(words)
+    return stream.getvalue(), code
+
+
+def test_every_claim_that_the_emulator_can_show_holds(report: Report) -> None:
+    assert {name: one["happened"] for name, one in report.claims.items() if one["status"] == "failed"} == {}
+    assert {name for name, one in report.claims.items() if one["status"] == "skipped"} == SKIPPED
+    assert set(report.claims) == set(CLAIMS)
+    assert report.code == 0
+
+
+def test_nothing_is_left_behind(report: Report, deployment: Deployment) -> None:
+    assert report.code == 0
+    running = deployment.client("stepfunctions").list_executions(
+        stateMachineArn=deployment.stack.outputs["StateMachineArn"], statusFilter="RUNNING"
+    )
+    tables = deployment.client("glue").get_tables(DatabaseName="scratch")["TableList"]
+    assert running["executions"] == []
+    assert [table["Name"] for table in tables if table["Name"].startswith("verify_")] == []
+
+
+def test_recordings_hold_no_token_and_no_account(report: Report, deployment: Deployment) -> None:
+    text = json.dumps(report.recorded)
+    assert '"TaskToken"' in text.replace("\\", "")
+    assert [token for token in deployment.tokens() if token in text] == []
+    assert "000000000000" not in text
+
+
+def test_the_local_stack_answers_in_the_shape_of_the_recordings(report: Report) -> None:
+    origin, recorded = recordings()
+    if origin == "local":
+        warnings.warn("no recording of AWS exists: compared with recordings of the local stack", stacklevel=1)
+    assert recorded
+    for claim, answers in recorded.items():
+        assert differences(answers, report.recorded[claim], FIELDS) == [], claim
+
+
+def test_a_falsified_recording_is_noticed(report: Report) -> None:
+    _, recorded = recordings()
+    falsified = copy.deepcopy(recorded["failed"])
+    for record in falsified:
+        if record["operation"] == "GetQueryExecution":
+            status = record["answer"]["QueryExecution"]["Status"]
+            if "AthenaError" in status:
+                status["AthenaError"]["ErrorType"] = "1006"
+
+    found = differences(falsified, report.recorded["failed"], FIELDS)
+
+    kind = "QueryExecution.Status.AthenaError.ErrorType"
+    assert f"GetQueryExecution: {kind} is str in the recording only" in found
+    assert f"GetQueryExecution: {kind} is number locally only" in found
+
+
+Falsify = Callable[[dict[str, Any]], None]
+
+
+def settled_by_poll(answer: dict[str, Any]) -> None:
+    if answer.get("output"):
+        answer["output"] = json.dumps({**json.loads(answer["output"]), "SettledBy": "poll"})
+
+
+def another_error(answer: dict[str, Any]) -> None:
+    if answer.get("error"):
+        answer["error"] = "States.TaskFailed"
+
+
+def another_id(answer: dict[str, Any]) -> None:
+    if "QueryExecutionId" in answer:
+        answer["QueryExecutionId"] = str(uuid.uuid4())
+
+
+def still_succeeded(answer: dict[str, Any]) -> None:
+    if answer["QueryExecution"]["Status"]["State"] == "CANCELLED":
+        answer["QueryExecution"]["Status"]["State"] = "SUCCEEDED"
+
+
+def no_alarms(answer: dict[str, Any]) -> None:
+    answer["MetricAlarms"] = []
+
+
+@pytest.mark.parametrize(
+    ("claim", "operation", "falsify", "happened"),
+    [
+        ("event-path", "stepfunctions.DescribeExecution", settled_by_poll, "detected by poll"),
+        ("invalid-request", "stepfunctions.DescribeExecution", another_error, "States.TaskFailed"),
+        ("abort", "athena.GetQueryExecution", still_succeeded, "the query is SUCCEEDED"),
+        ("metrics", "cloudwatch.DescribeAlarms", no_alarms, "there are no alarms"),
+        ("idempotency-token", "athena.StartQueryExecution", another_id, "a second query was started"),
+    ],
+)
+def test_a_false_answer_is_reported(
+    deployed: Any, claim: str, operation: str, falsify: Falsify, happened: str
+) -> None:
+    def change(parsed: dict[str, Any], **_: Any) -> None:
+        falsify(parsed)
+
+    def client(service: str) -> Any:
+        made = deployed.client(service)
+        if operation.startswith(f"{service}."):
+            made.meta.events.register(f"after-call.{operation}", change)
+        return made
+
+    session = Session(deployment=describe_deployment(deployed.name, client), limit_seconds=60)
+
+    result = command.attempt(claim, session)
+
+    session.queries.clear()
+    assert session.remove() == []
+    assert result.status == "failed"
+    assert happened in result.happened
