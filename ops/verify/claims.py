@@ -45,6 +45,9 @@ def _error(session: Session, run: Run, name: str) -> str:
     expect(run.error == f"AthenaQuery.{name}", reason_of(run))
     expect(isinstance(run.cause, dict), "the cause is not JSON")
     session.evidence["cause"] = {key: run.cause[key] for key in ("State", "ErrorCategory", "ErrorType")}
+    if run.query_id:
+        state = session.query(run.query_id)["Status"]["State"]
+        expect(state == run.cause["State"], f"the cause has {run.cause['State']}, Athena reports {state}")
     return f"failed with {run.error}"
 
 

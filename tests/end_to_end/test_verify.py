@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from local import environment
+from local.stack import Stack
 from ops.__main__ import main
 from ops.deployment import describe_deployment
 from ops.verify import command
@@ -33,11 +35,11 @@ class Report:
 
 
 @pytest.fixture(scope="module")
-def report(deployed: Any, tmp_path_factory: pytest.TempPathFactory) -> Report:
+def report(deployed: Stack, tmp_path_factory: pytest.TempPathFactory) -> Report:
     """One run of all claims, by the command line, with nothing but the stack's exports in the environment."""
     folder = tmp_path_factory.mktemp("recordings")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in deployed.exports.items():
+        for name, value in environment.aws_variables(deployed.endpoint).items():
             patch.setenv(name, value)
         output, code = captured(
             [
@@ -153,7 +155,7 @@ def no_alarms(answer: dict[str, Any]) -> None:
     ],
 )
 def test_a_false_answer_is_reported(
-    deployed: Any, claim: str, operation: str, falsify: Falsify, happened: str
+    deployed: Stack, claim: str, operation: str, falsify: Falsify, happened: str
 ) -> None:
     def change(parsed: dict[str, Any], **_: Any) -> None:
         falsify(parsed)
