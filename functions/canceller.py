@@ -1,8 +1,8 @@
-"""Canceller: stops what an execution has left running once it ended without success.
+"""Canceller: stops the queries that an execution left running when it ended without success.
 
-It receives the end in Step Functions' "Execution Status Change" event: ABORTED, TIMED_OUT or FAILED. That
-event is best effort, and an outage can outlast its retries, so a schedule calls the canceller too: the sweep
-makes up for every end that was missed, and measures how long executions have been stuck.
+It receives the end in Step Functions' "Execution Status Change" event: ABORTED, TIMED_OUT or FAILED. Its
+delivery is best effort, and an outage can outlast its retries, so a schedule invokes the canceller too: the
+sweep cleans up after every end that was missed, and measures how long executions have been stuck.
 """
 
 import json
@@ -62,7 +62,7 @@ def clean_up(execution_id: str, redrive_count: int, runtime: Runtime) -> None:
             stop_orphan(runtime, query_id)
     unconfirmed = [start for start in execution.announced if start.redrive_count <= redrive_count]
     if unconfirmed:
-        # An executor was about to start a query, and is at work still or dead.
+        # An executor was about to start a query, and is either still running or has crashed.
         try:
             _confirm(execution_id, unconfirmed, runtime)
         except Throttled:
@@ -105,7 +105,7 @@ def _count_failure(execution_id: str, redrive_count: int, runtime: Runtime) -> N
 
 
 def sweep(runtime: Runtime) -> None:
-    """Measure how long executions have been stuck, and clean up after the ends that no event reported."""
+    """Measure how long executions have been stuck, and clean up after ends that no event reported."""
     measure(Metric.OLDEST_STUCK_EXECUTION, _oldest_stuck_seconds(runtime))
     ends = {execution["executionArn"]: execution for execution in _recent_ends(runtime)}
     known = runtime.table.find_executions(list(ends))
@@ -176,7 +176,7 @@ def _oldest_stuck_seconds(runtime: Runtime) -> float:
             waiting[newest.query_id] = begun
     ended = queries.completion_times(runtime.athena, list(waiting))
     for query_id, item in runtime.table.find_queries(list(ended)).items():
-        # A token that was removed was spent: the execution goes on by itself, for example after "Back off".
+        # A removed token has been used: the execution continues without it, for example after "Back off".
         if item.task_token:
             # A redrive may have adopted a query that ended long before.
             stuck_since.append(max(ended[query_id], waiting[query_id]))

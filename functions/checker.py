@@ -1,6 +1,6 @@
-"""Checker: receives Athena's completion events, and polls Athena when the state machine asks.
+"""Checker: receives Athena's completion events, and polls Athena for the state machine.
 
-The event may come before the task token is stored, twice, or for a query that nobody registered. Then it is
+An event may arrive before the task token is stored, twice, or for a query that is not registered. Then it is
 only recorded.
 """
 
@@ -21,7 +21,7 @@ def handler(event: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def run(event: dict[str, Any], runtime: Runtime) -> dict[str, Any] | None:
-    """Take an "Athena Query State Change" event, or answer "Get query status"."""
+    """Handle an "Athena Query State Change" event, or a poll from "Get query status"."""
     if "detail-type" in event:
         take_event(event["detail"], runtime)
         return None
@@ -39,7 +39,7 @@ def take_event(detail: dict[str, Any], runtime: Runtime) -> None:
 
 
 def query_status(event: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
-    """Answer `{QueryId, State, WaitSeconds}`, and `Output` once the query has succeeded.
+    """Return `{QueryId, State, WaitSeconds}`, and `Output` once the query has succeeded.
 
     `event` is `{ExecutionId, Start}`. State is UNKNOWN while no query is registered for the entry.
     """
@@ -70,7 +70,7 @@ def _poll_interval(entry: Entry, runtime: Runtime) -> int:
 
 
 def _wait_seconds(entry: Entry, item: QueryItem, query: Query, runtime: Runtime) -> int:
-    """Until the next poll: the interval, or less where the query is still to be stopped at its deadline."""
+    """Until the next poll: the interval, or less if the query has to be stopped at its deadline."""
     interval = _poll_interval(entry, runtime)
     if query.ended or item.terms is None or item.terms.deadline is None or item.deadline_passed:
         return interval

@@ -1,8 +1,8 @@
-"""Start one query for an entry into "Start query", whatever fails in between.
+"""Starts one query for each entry into "Start query", whatever fails in between.
 
 A start is announced in the execution's item, submitted to Athena, and confirmed in that item. An executor
-that dies in between leaves the announcement. Then Athena itself knows whether a query was started, because it
-takes a ClientRequestToken for one statement only: `find_announced`.
+that dies in between leaves the announcement. Athena's idempotency then shows whether a query was
+started, because it accepts a ClientRequestToken for one statement only: `find_announced`.
 """
 
 from functions import queries
@@ -17,7 +17,7 @@ _TOO_LATE = "The deadline (TimeoutSeconds) passed before Athena had capacity for
 
 
 def ensure_query(runtime: Runtime, entry: Entry, request: Request) -> str | None:
-    """The id of the entry's query, started if it was not yet; None if the execution has ended meanwhile.
+    """The id of the entry's query, started if it was not yet; None if the execution has ended since.
 
     Raise InvalidRequest or Throttled if Athena refuses it, TimedOut if its deadline passed before it started.
     """
@@ -54,8 +54,8 @@ def _ensure(runtime: Runtime, entry: Entry, request: Request) -> str | None:
             withdrawn = True
             raise
         finally:
-            # After an announcement by an executor that died a query may exist: its trace stays. So it does if
-            # Athena is busy, since botocore's first try may have been the one that started the query.
+            # An executor that died after its announcement may have started a query, so that stays. So does
+            # this one if Athena throttles, since botocore's first attempt may have started the query.
             if withdrawn and known.announcement_of(entry.id) is None:
                 runtime.table.withdraw_start(entry, announced_at)
         if query_id is None:
@@ -118,7 +118,7 @@ def stop_orphan(runtime: Runtime, query_id: str) -> None:
 
 
 def find_announced(runtime: Runtime, start: AnnouncedStart, request: Request) -> str | None:
-    """The query that an announced start came to; None if it started nothing, and from now on cannot.
+    """The query that an announced start started; None if it started none, and cannot any more.
 
     Raise Throttled if Athena has no capacity, ServiceFault if another statement was started.
     """
@@ -148,7 +148,7 @@ def _announced_statement(runtime: Runtime, start: AnnouncedStart, request: Reque
 def _adopt(runtime: Runtime, entry: Entry, request: Request, known: ExecutionItem) -> str | None:
     """On a redrive, the newest query of the earlier runs if it succeeded or still runs.
 
-    An INSERT whose execution failed by an outage may have succeeded; to run it again would double its rows.
+    An INSERT may have succeeded although its execution failed; running it again would duplicate its rows.
     """
     for start in known.announced:
         if start.redrive_count < entry.redrive_count:
@@ -165,7 +165,7 @@ def _adopt(runtime: Runtime, entry: Entry, request: Request, known: ExecutionIte
         return None
     logger.info("adopted", query_id=newest.query_id, state=query.state)
     if query.ended:
-        # Its completion event came long ago, or was lost.
+        # Its completion event arrived long ago, or was lost.
         runtime.table.record_state(newest.query_id, query.state, runtime.now())
     return newest.query_id
 
@@ -197,5 +197,5 @@ def _token_lost(runtime: Runtime, entry: Entry) -> str | None:
         return None
     if query_id := known.query_of(entry.id):
         return query_id
-    # Neither: a defect of ours. ASL waits it out, and the canceller clears it away if the execution fails.
+    # Neither: a defect of this code. ASL retries, and the canceller cleans up if the execution fails.
     raise ServiceFault("StartQueryExecution: IDEMPOTENT_PARAMETER_MISMATCH")

@@ -103,7 +103,7 @@ def _statement(text: str, kind: str, **content: Any) -> Statement:
 
 def _query(text: str, start: int, end: int | None = None) -> exp.Expr:
     """The query between two places of the text. Raise Refused if there is none."""
-    # Blanks instead of the text before it keep every node's place.
+    # Spaces replace the text before it, so that every node keeps its position.
     return parse(re.sub(r"[^\n]", " ", text[:start]) + text[start:end])
 
 
