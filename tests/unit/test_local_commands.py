@@ -231,7 +231,7 @@ def test_the_demos_summary_cuts_no_error_name_at_80_columns() -> None:
         (sample, Run(arn="a", status="FAILED", error="AthenaQuery.InvalidRequest")) for sample in demo.SAMPLES
     ]
 
-    Console(file=printed, width=80).print(demo.summarize([(*row, "12.34 s") for row in rows]))
+    Console(file=printed, width=80).print(demo.summarize([(*row, "12.34 s later") for row in rows]))
 
     lines = printed.getvalue().splitlines()
     assert printed.getvalue().count("AthenaQuery.InvalidRequest") == len(demo.SAMPLES)
