@@ -94,10 +94,12 @@ class _Command:
         }
         self._name = name
         self._log = home / f"cdk-{name}.log"
+        # Where there is a cdk.json, every command synthesizes the app first.
+        folder = _ROOT if name == "synth" else home
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [str(node), str(program), name, *words, "--ci", "--no-notices"],
-                cwd=_ROOT,
+                cwd=folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

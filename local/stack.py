@@ -126,6 +126,8 @@ def up(
     Raise CommandError if one is running already, a setting is invalid, the port is taken, or a step fails.
     """
     _validate(settings)
+    # The processes below have other working directories.
+    home = home.absolute()
     if running := _running(home):
         raise StackError(
             f"a local stack is already running at {running.endpoint}; stop it with `python -m local down`",
