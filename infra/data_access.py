@@ -45,6 +45,7 @@ def grant_data_access(role: iam.Role, settings: Settings) -> None:
                 *_s3(Stack.of(role).partition, settings),
                 *_other(settings),
             ],
+            settings,
         )
     except TooManyPoliciesError as error:
         counts = {name: len(getattr(settings, name)) for name in _SETTINGS}

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from aws_cdk import Duration
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_sqs as sqs
@@ -12,7 +12,7 @@ from constructs import Construct
 
 from functions.settings import FUNCTION_TIMEOUT_SECONDS
 from infra.log import log_group
-from infra.permissions import acknowledge, grant
+from infra.permissions import acknowledge, grant, make_role
 from infra.settings import Settings
 
 
@@ -31,10 +31,8 @@ class Function(Construct):
         environment: Mapping[str, str],
     ) -> None:
         super().__init__(scope, id_)
-        self.log_group = log_group(self, retention_days=settings.log_retention_days)
-        self.role = iam.Role(
-            self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"), description=description
-        )
+        self.log_group = log_group(self, settings=settings)
+        self.role = make_role(self, service="lambda", name=id_, settings=settings, description=description)
         grant(
             self.role,
             "WriteLog",
@@ -65,11 +63,32 @@ class Function(Construct):
             log_group=self.log_group,
             tracing=lambda_.Tracing.ACTIVE,
         )
+        if settings.vpc_subnet_ids:
+            self._attach_to_vpc(settings)
         acknowledge(
             self.function,
             "AwsSolutions-L1",
             "The tests and the bundled bytecode target Python 3.13; a newer runtime changes both.",
         )
+
+    def _attach_to_vpc(self, settings: Settings) -> None:
+        grant(
+            self.role,
+            "AttachToVpc",
+            actions=[
+                *("ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"),
+                *("ec2:DeleteNetworkInterface", "ec2:AssignPrivateIpAddresses"),
+                "ec2:UnassignPrivateIpAddresses",
+            ],
+            resources=["*"],
+            wildcard_reason="Lambda names its network interfaces itself (AWSLambdaVPCAccessExecutionRole).",
+        )
+        function = cast("lambda_.CfnFunction", self.function.node.default_child)
+        function.vpc_config = lambda_.CfnFunction.VpcConfigProperty(
+            subnet_ids=[*settings.vpc_subnet_ids], security_group_ids=[*settings.vpc_security_group_ids]
+        )
+        # Lambda checks the permission when it creates the function.
+        self.function.node.add_dependency(self.role)
 
     def send_failures_to(self, queue: sqs.Queue) -> None:
         """Send events there that still fail after Lambda's two retries."""

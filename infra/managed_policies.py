@@ -8,6 +8,8 @@ from typing import Any
 from aws_cdk import Acknowledgment, Stack, Validations
 from aws_cdk import aws_iam as iam
 
+from infra.settings import Settings
+
 # IAM user guide, "IAM and AWS STS quotas". White space does not count.
 POLICY_CHARACTERS = 6_144
 POLICIES_PER_ROLE = 10
@@ -60,7 +62,7 @@ class Statement:
         }
 
 
-def attach(role: iam.Role, statements: Iterable[Statement]) -> None:
+def attach(role: iam.Role, statements: Iterable[Statement], settings: Settings) -> None:
     """Grant the statements to the role. Raise TooManyPoliciesError."""
     stack = Stack.of(role)
     tokens = {name: str(getattr(stack, name)) for name in _LONGEST}
@@ -71,6 +73,8 @@ def attach(role: iam.Role, statements: Iterable[Statement]) -> None:
         policy = iam.ManagedPolicy(
             role,
             f"DataAccess{number}",
+            path=settings.role_path,
+            managed_policy_name=settings.role_name(f"DataAccess{number}"),
             description=f"Data access of queries, part {number + 1} of {len(policies)}",
             statements=[iam.PolicyStatement.from_json(part.to_json()) for part in parts],
             roles=[role],

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +86,21 @@ def prefix(value: Any) -> Prefix:
     return Prefix(bucket=match[1], key=match[2])
 
 
+def key_prefix(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch(r"(?:[^*?$/\s]+/)+", value):
+        return value
+    raise ValueError("a key prefix that ends with a slash, without * ? $ or spaces")
+
+
+def optional(parse: Parser) -> Parser:
+    """The empty text stands for none."""
+
+    def parse_optional(value: Any) -> Any:
+        return "" if value == "" else parse(value)
+
+    return parse_optional
+
+
 def boolean(value: Any) -> bool:
     """CDK's command line passes text."""
     if value in (True, False, "true", "false"):
@@ -93,7 +108,43 @@ def boolean(value: Any) -> bool:
     raise ValueError("true or false")
 
 
+def tags(value: Any) -> tuple[tuple[str, str], ...]:
+    """A JSON object, or text as KEY=VALUE,KEY=VALUE. Sorted by key."""
+    allowed = "a JSON object or KEY=VALUE,… with keys up to 128 and values up to 256 characters, not aws:…"
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.startswith("{") else dict(_pairs(value))
+        except ValueError:
+            raise ValueError(allowed) from None
+    characters = r"[\w .:/=+@-]"
+    if isinstance(value, dict) and all(
+        re.fullmatch(rf"(?!aws:){characters}{{1,128}}", str(name))
+        and re.fullmatch(rf"{characters}{{0,256}}", str(one))
+        for name, one in value.items()
+    ):
+        return tuple(sorted((str(name), str(one)) for name, one in value.items()))
+    raise ValueError(allowed)
+
+
+def _pairs(value: str) -> Iterator[tuple[str, str]]:
+    for one in filter(None, value.split(",")):
+        name, equals, rest = one.partition("=")
+        if not equals:
+            raise ValueError(one)
+        yield name.strip(), rest.strip()
+
+
 catalog = text(r"[A-Za-z0-9_@-]{1,127}", "a data catalog: letters, digits, _ @ or -")
+bucket = text(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket")
+work_group = text(r"[A-Za-z0-9._-]{1,128}", "the name of an Athena workgroup")
+key_arn = text(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+", "a KMS key's ARN")
+subnet = text(r"subnet-[0-9a-f]{8,17}", "the id of a subnet")
+security_group = text(r"sg-[0-9a-f]{8,17}", "the id of a security group")
+policy_arn = text(r"arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[\w+=,.@/-]{1,600}", "an IAM policy's ARN")
+role_path = text(r"/([!-.0-~]+/)*", "a path that begins and ends with a slash")
+role_name_prefix = text(r"[\w+=,.@-]{0,32}", "up to 32 letters, digits and _ + = , . @ -")
+stage = text(r"[A-Za-z0-9-]{0,20}", "up to 20 letters, digits and -")
+topic_arn = text(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[\w-]+", "an SNS topic's ARN")
 function_arn = text(
     r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:[0-9]{12}:function:[A-Za-z0-9_-]{1,64}", "a Lambda function's ARN"
 )

@@ -8,7 +8,23 @@ from typing import Any
 
 from aws_cdk import Acknowledgment, Stack, Validations
 from aws_cdk import aws_iam as iam
-from constructs import IConstruct
+from constructs import Construct, IConstruct
+
+from infra.settings import Settings
+
+
+def make_role(
+    scope: Construct, *, service: str, name: str, settings: Settings, description: str | None = None
+) -> iam.Role:
+    """A role that the AWS service assumes. `name` ends its name if the settings have a prefix for names."""
+    return iam.Role(
+        scope,
+        "Role",
+        assumed_by=iam.ServicePrincipal(f"{service}.amazonaws.com"),
+        description=description,
+        path=settings.role_path,
+        role_name=settings.role_name(name),
+    )
 
 
 def grant(

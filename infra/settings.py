@@ -7,8 +7,8 @@ camelCase.
 import difflib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from infra import parsers
@@ -19,6 +19,9 @@ _LOG_RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
     *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
 )
+
+# IAM user guide, "IAM and AWS STS quotas".
+_ROLE_NAME_CHARACTERS = 64
 
 # CDK has context keys of its own. Their names contain other characters; ours are plain camelCase.
 _OURS = re.compile(r"[A-Za-z0-9_]+")
@@ -41,6 +44,9 @@ class Settings:
         "AthenaQueries",
         parsers.text(r"[A-Za-z][A-Za-z0-9-]{0,49}", "up to 50 letters, digits and -, a letter first"),
         "Name of the stack, its workgroup and its state machine; one account may hold several stacks.",
+    )
+    stage: str = _setting(
+        "", parsers.stage, "Appended to the stack's name, so that an account may hold several stages of it."
     )
     read_databases: tuple[str, ...] = _setting(
         (), parsers.list_of(parsers.database), "Glue databases that queries may read, comma-separated."
@@ -121,6 +127,24 @@ class Settings:
         parsers.number(0, 1_000),
         "Athena's price per terabyte in your Region, for the cost estimate of a query.",
     )
+    work_group: str = _setting(
+        "",
+        parsers.optional(parsers.work_group),
+        "Athena workgroup of yours, with a result location, instead of the stack's own.",
+    )
+    results_bucket: str = _setting(
+        "",
+        parsers.optional(parsers.bucket),
+        "S3 bucket of yours for query results, in the stack's account, instead of the stack's own.",
+    )
+    results_prefix: str = _setting(
+        "results/", parsers.key_prefix, "Where in the bucket the results are stored."
+    )
+    managed_results: bool = _setting(
+        default=False,
+        parse=parsers.boolean,
+        description="Whether Athena stores the results itself, for 24 hours, instead of in a bucket.",
+    )
     results_retention_days: int = _setting(30, parsers.whole_number(1, 3_650), "Days to keep query results.")
     log_retention_days: int = _setting(30, parsers.one_of(*_LOG_RETENTION_DAYS), "Days to keep logs.")
     # An item must outlive its execution, which may last two days and be redriven for 14 more.
@@ -129,7 +153,7 @@ class Settings:
     )
     alarm_topic_arn: str = _setting(
         "",
-        parsers.text(r"|arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[\w-]+", "an SNS topic's ARN"),
+        parsers.optional(parsers.topic_arn),
         "SNS topic that alarms notify.",
     )
     runbook_url: str = _setting(
@@ -137,11 +161,56 @@ class Settings:
         parsers.text(r"[\w./:@%?=&~-]{1,500}", "a URL or a path, without # and spaces"),
         "URL of your copy of `docs/runbook.md`, for the links in alarm descriptions.",
     )
+    results_key_arn: str = _setting(
+        "", parsers.optional(parsers.key_arn), "KMS key for query results, instead of S3's or Athena's own."
+    )
+    table_key_arn: str = _setting(
+        "",
+        parsers.optional(parsers.key_arn),
+        "KMS key for the task table, instead of the key `aws/dynamodb`.",
+    )
+    queue_key_arn: str = _setting(
+        "", parsers.optional(parsers.key_arn), "KMS key for the dead-letter queue, instead of SQS's own."
+    )
+    logs_key_arn: str = _setting(
+        "",
+        parsers.optional(parsers.key_arn),
+        "KMS key for the logs, instead of CloudWatch's own. Its policy must admit CloudWatch Logs.",
+    )
+    vpc_subnet_ids: tuple[str, ...] = _setting(
+        (),
+        parsers.list_of(parsers.subnet),
+        "Subnets for the functions. They need routes to Athena, DynamoDB, S3, Step Functions and SQS.",
+    )
+    vpc_security_group_ids: tuple[str, ...] = _setting(
+        (), parsers.list_of(parsers.security_group), "Security groups for the functions in a VPC."
+    )
+    permissions_boundary_arn: str = _setting(
+        "", parsers.optional(parsers.policy_arn), "Permissions boundary of every role."
+    )
+    role_path: str = _setting("/", parsers.role_path, "IAM path of roles and managed policies.")
+    role_name_prefix: str = _setting(
+        "",
+        parsers.role_name_prefix,
+        "Prefix of the names of roles and managed policies, which CloudFormation generates otherwise.",
+    )
+    removal_policy: str = _setting(
+        "destroy",
+        parsers.one_of("destroy", "retain"),
+        "`retain` keeps table, queue and logs when the stack is deleted. The results bucket stays anyway.",
+    )
+    tags: tuple[tuple[str, str], ...] = _setting(
+        (), parsers.tags, "Tags of every resource, as `KEY=VALUE,KEY=VALUE` or a JSON object."
+    )
     synthesizer: str = _setting(
         "default",
         parsers.one_of("default", "cli-credentials"),
         "`cli-credentials` deploys with your own credentials, not with the roles of `cdk bootstrap`.",
     )
+
+    def role_name(self, name: str) -> str | None:
+        """The name of a role or managed policy; None leaves it to CloudFormation."""
+        return f"{self.role_name_prefix}{self.stack_name}-{name}" if self.role_name_prefix else None
 
     @classmethod
     def from_context(cls, context: Mapping[str, Any]) -> "Settings":
@@ -157,13 +226,44 @@ class Settings:
                 chosen[known[name].name] = known[name].metadata["parse"](value)
             except ValueError as allowed:
                 raise SettingError(f"setting {name} is {json.dumps(value)}; it must be {allowed}") from None
-        return cls(**chosen)
+        settings = cls(**chosen)
+        if settings.stage:
+            settings = replace(settings, stack_name=f"{settings.stack_name}-{settings.stage}")
+        _check(settings, chosen)
+        return settings
 
 
 def camel_case(name: str) -> str:
     """The name of a field in the CDK context."""
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)
+
+
+def _check(settings: Settings, chosen: Collection[str]) -> None:
+    """Raise SettingError for settings that contradict each other. `chosen` are those that were given."""
+    if settings.managed_results and settings.results_bucket:
+        raise SettingError("settings managedResults and resultsBucket exclude each other")
+    if settings.work_group and not (settings.managed_results or settings.results_bucket):
+        raise SettingError(
+            "setting workGroup needs resultsBucket and resultsPrefix, its result location, or managedResults"
+        )
+    if bool(settings.vpc_subnet_ids) != bool(settings.vpc_security_group_ids):
+        raise SettingError("settings vpcSubnetIds and vpcSecurityGroupIds need each other")
+    longest = settings.role_name("StateMachine")
+    if longest and len(longest) > _ROLE_NAME_CHARACTERS:
+        raise SettingError(
+            f"settings roleNamePrefix, stackName and stage make the role name {longest}; "
+            f"IAM allows {_ROLE_NAME_CHARACTERS} characters"
+        )
+    own = {
+        "bytes_scanned_limit": ("workGroup", settings.work_group),
+        "results_retention_days": ("resultsBucket", settings.results_bucket),
+    }
+    for name, (other, value) in own.items():
+        if value and name in chosen:
+            raise SettingError(
+                f"setting {camel_case(name)} has no effect on what {other} names; set it there, not here"
+            )
 
 
 def _unknown(name: str, value: Any, names: list[str]) -> str:

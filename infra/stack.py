@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from aws_cdk import CfnOutput, CliCredentialsStackSynthesizer, DefaultStackSynthesizer, Stack, Tags
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
@@ -24,7 +25,13 @@ class QueryStack(Stack):
             description="Runs Athena queries as Step Functions executions, driven by completion events",
             synthesizer=_SYNTHESIZERS[settings.synthesizer](),
         )
-        Tags.of(self).add("application", settings.stack_name)
+        for name, value in (("application", settings.stack_name), *settings.tags):
+            Tags.of(self).add(name, value)
+        if settings.permissions_boundary_arn:
+            boundary = iam.ManagedPolicy.from_managed_policy_arn(
+                self, "Boundary", settings.permissions_boundary_arn
+            )
+            iam.PermissionsBoundary.of(self).apply(boundary)
         engine = QueryEngine(self, "QueryEngine", settings=settings)
         workflow = Workflow(
             self, "Workflow", settings=settings, code=code, work_group_name=engine.work_group_name
@@ -37,7 +44,6 @@ class QueryStack(Stack):
             "StateMachineArn": workflow.state_machine.state_machine_arn,
             "StateMachineAliasArn": workflow.alias.attr_arn,
             "WorkGroupName": engine.work_group_name,
-            "ResultsBucketName": engine.results_bucket.bucket_name,
             "TaskTableName": workflow.task_table.table_name,
             "ExecutorFunctionName": workflow.executor.function.function_name,
             "CheckerFunctionName": workflow.checker.function.function_name,
@@ -45,13 +51,12 @@ class QueryStack(Stack):
             "DeadLetterQueueUrl": workflow.dead_letters.queue_url,
             "DashboardName": monitoring.dashboard.dashboard_name,
         }
+        parameters = {"state-machine-arn": workflow.state_machine.state_machine_arn}
+        if engine.results.bucket is not None:
+            outputs["ResultsBucketName"] = parameters["results-bucket"] = engine.results.bucket.bucket_name
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
         # Other stacks read these, without an import that would lock this stack.
-        parameters = {
-            "state-machine-arn": workflow.state_machine.state_machine_arn,
-            "results-bucket": engine.results_bucket.bucket_name,
-        }
         for name, value in parameters.items():
             ssm.StringParameter(
                 self,

@@ -3,38 +3,38 @@
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from aws_cdk import CfnDeletionPolicy, CfnResource
+from aws_cdk import CfnResource, RemovalPolicy
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from infra.document import render_document
 from infra.log import log_group
-from infra.permissions import grant
+from infra.permissions import grant, make_role
+from infra.settings import Settings
 
 
 def make_state_machine(
     scope: Construct,
     *,
-    name: str,
-    log_retention_days: int,
+    settings: Settings,
     function_arns: Sequence[str],
     substitutions: Mapping[str, str],
 ) -> sfn.StateMachine:
     """`substitutions` are the values of the document's `${...}`; it may invoke the functions."""
     # Log names with this prefix need no entry in the account's log resource policy, whose size is limited
     # (Step Functions developer guide, "Using CloudWatch Logs to log execution history").
-    log = log_group(scope, retention_days=log_retention_days, name=f"/aws/vendedlogs/states/{name}")
+    log = log_group(scope, settings=settings, name=f"/aws/vendedlogs/states/{settings.stack_name}")
     machine = sfn.StateMachine(
         scope,
         "StateMachine",
-        state_machine_name=name,
+        state_machine_name=settings.stack_name,
         state_machine_type=sfn.StateMachineType.STANDARD,
         comment="Runs one Athena query",
         # Inside the template and not an asset: `cdk diff` shows changes, cfn-lint checks it.
         definition_body=sfn.DefinitionBody.from_string(render_document()),
         definition_substitutions=dict(substitutions),
-        role=_make_role(scope, function_arns).without_policy_updates(),
+        role=_make_role(scope, settings, function_arns).without_policy_updates(),
         # Execution data holds the SQL and the task token.
         logs=sfn.LogOptions(destination=log, level=sfn.LogLevel.ALL, include_execution_data=False),
         tracing_enabled=True,
@@ -58,7 +58,7 @@ def publish(scope: Construct, machine: sfn.StateMachine) -> sfn.CfnStateMachineA
         state_machine_arn=machine.state_machine_arn,
         state_machine_revision_id=resource.attr_state_machine_revision_id,
     )
-    version.cfn_options.update_replace_policy = CfnDeletionPolicy.RETAIN
+    version.apply_removal_policy(RemovalPolicy.RETAIN)
     return sfn.CfnStateMachineAlias(
         scope,
         "Live",
@@ -69,8 +69,8 @@ def publish(scope: Construct, machine: sfn.StateMachine) -> sfn.CfnStateMachineA
     )
 
 
-def _make_role(scope: Construct, function_arns: Sequence[str]) -> iam.Role:
-    role = iam.Role(scope, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
+def _make_role(scope: Construct, settings: Settings, function_arns: Sequence[str]) -> iam.Role:
+    role = make_role(scope, service="states", name="StateMachine", settings=settings)
     grant(role, "InvokeFunctions", actions=["lambda:InvokeFunction"], resources=function_arns)
     grant(
         role,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -30,6 +31,7 @@ class Workflow(Construct):
         self._settings = settings
         self._code = code
         self._work_group_name = work_group_name
+        self._removal_policy = RemovalPolicy[settings.removal_policy.upper()]
         # Composed from its name: the state machine refers to the functions, so they cannot refer to it.
         self._state_machine_arn = Stack.of(self).format_arn(
             service="states",
@@ -44,14 +46,7 @@ class Workflow(Construct):
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
         self.task_table = self._make_task_table()
-        self.dead_letters = sqs.Queue(
-            self,
-            "DeadLetters",
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
-            enforce_ssl=True,
-            retention_period=Duration.days(14),
-        )
-        acknowledge(self.dead_letters, "AwsSolutions-SQS3", "This is the dead-letter queue.")
+        self.dead_letters = self._make_dead_letters()
         self.executor = self._make_function(
             "Executor", "Starts queries and registers the task tokens of their executions"
         )
@@ -61,8 +56,7 @@ class Workflow(Construct):
         self.canceller = self._make_function("Canceller", "Stops the queries of executions that have ended")
         self.state_machine = make_state_machine(
             self,
-            name=settings.stack_name,
-            log_retention_days=settings.log_retention_days,
+            settings=settings,
             function_arns=[one.function.function_arn for one in (self.executor, self.checker)],
             substitutions={
                 "ExecutorArn": self.executor.function.function_arn,
@@ -86,15 +80,35 @@ class Workflow(Construct):
         )
         self._grant()
 
+    def _key(self, id_: str, arn: str) -> kms.IKey | None:
+        return kms.Key.from_key_arn(self, id_, arn) if arn else None
+
+    def _make_dead_letters(self) -> sqs.Queue:
+        key = self._key("QueueKey", self._settings.queue_key_arn)
+        queue = sqs.Queue(
+            self,
+            "DeadLetters",
+            encryption=sqs.QueueEncryption.KMS if key else sqs.QueueEncryption.SQS_MANAGED,
+            encryption_master_key=key,
+            enforce_ssl=True,
+            retention_period=Duration.days(14),
+            removal_policy=self._removal_policy,
+        )
+        acknowledge(queue, "AwsSolutions-SQS3", "This is the dead-letter queue.")
+        return queue
+
     def _make_task_table(self) -> dynamodb.Table:
+        key = self._key("TableKey", self._settings.table_key_arn)
+        managed, brought = dynamodb.TableEncryption.AWS_MANAGED, dynamodb.TableEncryption.CUSTOMER_MANAGED
         table = dynamodb.Table(
             self,
             "Tasks",
             partition_key=dynamodb.Attribute(name="Id", type=dynamodb.AttributeType.STRING),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
-            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            encryption=brought if key else managed,
+            encryption_key=key,
             time_to_live_attribute="ExpiresAt",
-            removal_policy=RemovalPolicy.DESTROY,
+            removal_policy=self._removal_policy,
         )
         acknowledge(
             table,
@@ -131,7 +145,8 @@ class Workflow(Construct):
             default_catalog=settings.default_catalog,
             max_attempts=settings.max_attempts,
             usd_per_terabyte=settings.usd_per_terabyte,
-            bytes_scanned_limit=settings.bytes_scanned_limit,
+            # 0: the limit of a brought workgroup is not known.
+            bytes_scanned_limit=0 if settings.work_group else settings.bytes_scanned_limit,
             poll_seconds=settings.poll_seconds,
             poll_growth=settings.poll_growth,
             task_ttl_days=settings.task_ttl_days,
@@ -154,6 +169,24 @@ class Workflow(Construct):
         }
         for function, actions in table_actions.items():
             grant(function.role, "AccessTaskTable", actions=actions, resources=[self.task_table.table_arn])
+        if self._settings.table_key_arn:
+            # DynamoDB uses the key with the permissions of its caller (DynamoDB developer guide, "DynamoDB
+            # encryption at rest").
+            for function in table_actions:
+                grant(
+                    function.role,
+                    "UseTableKey",
+                    actions=["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"],
+                    resources=[self._settings.table_key_arn],
+                )
+        if self._settings.queue_key_arn:
+            for function in (self.checker, self.canceller):
+                grant(
+                    function.role,
+                    "UseQueueKey",
+                    actions=["kms:Decrypt", "kms:GenerateDataKey"],
+                    resources=[self._settings.queue_key_arn],
+                )
         # The sweep lists executions. The input of one has the request of a start that was never confirmed.
         grant(
             self.canceller.role,

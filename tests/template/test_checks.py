@@ -16,6 +16,7 @@ from constructs import IConstruct
 
 from tests.template.conftest import CONTEXT, Synthesize
 from tests.template.reading import Json, Template
+from tests.template.test_bring_your_own import EVERYTHING
 
 CONTEXTS = {
     "defaults": {},
@@ -27,6 +28,8 @@ CONTEXTS = {
         "connectorFunctions": "arn:aws:lambda:eu-west-1:123456789012:function:connector",
         "spillPrefixes": "spill/",
     },
+    "brought": EVERYTHING,
+    "managed results": {"managedResults": "true"},
     "tables": {"readTables": "a.b,c.d", "writeTables": "a.c"},
     "odd names": {
         "stackName": "A-1",
@@ -88,7 +91,9 @@ def errors(template: Json, file: Path) -> list[str]:
     return [f"{match.rule.id} {match.message}" for match in matches if match.rule.id.startswith("E")]
 
 
-def test_cfn_lint_finds_no_error(template: Template, tmp_path: Path) -> None:
+@pytest.mark.parametrize("context", [CONTEXT, EVERYTHING], ids=["own", "brought"])
+def test_cfn_lint_finds_no_error(synthesize: Synthesize, context: dict[str, Any], tmp_path: Path) -> None:
+    _, template = synthesize(context)
     assert errors(template.body, tmp_path / "template.json") == []
 
 

@@ -206,7 +206,7 @@ def test_queries_have_access_to_exactly_the_prefixes_in_the_settings(template: T
     }
     keys = ["flights/*", "flights", "lab/*", "lab", "weather/*", "weather"]
     assert listing == {
-        results: None,
+        results: {"StringLike": {"s3:prefix": ["results/*"]}},
         other: {"StringLike": {"s3:prefix": ["*"]}},
         sample: {"StringLike": {"s3:prefix": keys}},
     }

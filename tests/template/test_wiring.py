@@ -308,7 +308,7 @@ def test_each_revision_is_a_version_that_stays_and_the_alias_follows(template: T
         "StateMachineArn": {"Ref": machine},
         "StateMachineRevisionId": {"Fn::GetAtt": [machine, "StateMachineRevisionId"]},
     }
-    assert resource["UpdateReplacePolicy"] == "Retain"
+    assert resource["UpdateReplacePolicy"] == resource["DeletionPolicy"] == "Retain"
     _, alias = template.one("AWS::StepFunctions::StateMachineAlias")
     assert alias["DeploymentPreference"] == {
         "StateMachineVersionArn": {"Fn::GetAtt": [version, "Arn"]},

@@ -1,0 +1,143 @@
+"""Where query results go: the stack's own bucket, a bucket of yours, or Athena itself."""
+
+from typing import Any
+
+from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import aws_athena as athena
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from infra.permissions import acknowledge, grant
+from infra.settings import Settings
+
+_WHY_ALL_RESULTS = "Athena names results by query id; nothing but results is below the prefix."
+
+
+class Results:
+    """`bucket` is None where Athena manages the results."""
+
+    def __init__(self, scope: Construct, *, settings: Settings) -> None:
+        self._account = Stack.of(scope).account
+        self._prefix = settings.results_prefix
+        self._key: kms.IKey | None = None
+        if settings.results_key_arn:
+            self._key = kms.Key.from_key_arn(scope, "ResultsKey", settings.results_key_arn)
+        self.bucket: s3.IBucket | None = None
+        if settings.results_bucket:
+            self.bucket = s3.Bucket.from_bucket_name(scope, "Results", settings.results_bucket)
+        elif not settings.managed_results:
+            self.bucket = self._make_bucket(scope, settings.results_retention_days)
+
+    def configuration(self) -> dict[str, Any]:
+        """What the workgroup's configuration has on results."""
+        key_arn = self._key.key_arn if self._key else None
+        if self.bucket is None:
+            encryption = athena.CfnWorkGroup.ManagedStorageEncryptionConfigurationProperty(kms_key=key_arn)
+            return {
+                "managed_query_results_configuration": (
+                    athena.CfnWorkGroup.ManagedQueryResultsConfigurationProperty(
+                        enabled=True, encryption_configuration=encryption if key_arn else None
+                    )
+                )
+            }
+        return {
+            "result_configuration": athena.CfnWorkGroup.ResultConfigurationProperty(
+                output_location=self.bucket.s3_url_for_object(self._prefix),
+                expected_bucket_owner=self._account,
+                encryption_configuration=athena.CfnWorkGroup.EncryptionConfigurationProperty(
+                    encryption_option="SSE_KMS" if key_arn else "SSE_S3", kms_key=key_arn
+                ),
+            )
+        }
+
+    def grant_run(self, role: iam.Role) -> None:
+        """Athena writes and reads results with the role's permissions."""
+        self._grant_key(role, "kms:Decrypt", "kms:GenerateDataKey")
+        if self.bucket is None:
+            return
+        grant(
+            role,
+            "LocateResults",
+            actions=["s3:GetBucketLocation", "s3:ListBucketMultipartUploads"],
+            resources=[self.bucket.bucket_arn],
+        )
+        grant(
+            role,
+            "ListResults",
+            actions=["s3:ListBucket"],
+            resources=[self.bucket.bucket_arn],
+            conditions={"StringLike": {"s3:prefix": [f"{self._prefix}*"]}},
+        )
+        self._grant_objects(
+            role,
+            *("s3:GetObject", "s3:PutObject"),
+            *("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"),
+        )
+
+    def grant_read(self, role: iam.Role) -> None:
+        """GetQueryResults needs access to the result object (Athena API reference, GetQueryResults)."""
+        self._grant_key(role, "kms:Decrypt")
+        self._grant_objects(role, "s3:GetObject")
+
+    def grant_claim(self, role: iam.Role) -> None:
+        """Athena checks the result location when a query starts; a claim's result is of no interest."""
+        self._grant_key(role, "kms:Decrypt", "kms:GenerateDataKey")
+        if self.bucket is not None:
+            grant(
+                role,
+                "LocateResults",
+                actions=["s3:GetBucketLocation"],
+                resources=[self.bucket.bucket_arn],
+            )
+        self._grant_objects(role, "s3:PutObject")
+
+    def _grant_objects(self, role: iam.Role, *actions: str) -> None:
+        if self.bucket is not None:
+            grant(
+                role,
+                "AccessResults",
+                actions=actions,
+                resources=[self.bucket.arn_for_objects(f"{self._prefix}*")],
+                wildcard_reason=_WHY_ALL_RESULTS,
+            )
+
+    def _grant_key(self, role: iam.Role, *actions: str) -> None:
+        if self._key is not None:
+            grant(role, "UseResultsKey", actions=actions, resources=[self._key.key_arn])
+
+    def _make_bucket(self, scope: Construct, retention_days: int) -> s3.Bucket:
+        bucket = s3.Bucket(
+            scope,
+            "Results",
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            encryption=s3.BucketEncryption.KMS if self._key else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=self._key,
+            bucket_key_enabled=True if self._key else None,
+            enforce_ssl=True,
+            minimum_tls_version=1.2,
+            # Callers own the results, and tables may be stored beside them: the bucket outlives the stack.
+            removal_policy=RemovalPolicy.RETAIN,
+            lifecycle_rules=[
+                s3.LifecycleRule(id="AbortUploads", abort_incomplete_multipart_upload_after=Duration.days(1)),
+                # Results expire; tables that CREATE TABLE AS SELECT stores under results/tables/ must not. A
+                # rule cannot exclude a prefix, but a query id starts with a hexadecimal digit and "tables"
+                # does not: docs/adr/0008-results-expire-tables-stay.md.
+                *(
+                    s3.LifecycleRule(
+                        id=f"ExpireResults{digit}",
+                        prefix=f"{self._prefix}{digit}",
+                        expiration=Duration.days(retention_days),
+                    )
+                    for digit in "0123456789abcdef"
+                ),
+            ],
+        )
+        acknowledge(
+            bucket,
+            "AwsSolutions-S1",
+            "CloudTrail records who ran which query; access logs need a second bucket and outlive results.",
+        )
+        return bucket
