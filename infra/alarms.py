@@ -11,6 +11,7 @@ from constructs import Construct
 
 from functions.metric_names import Metric
 from infra.metrics import Metrics
+from infra.nag import acknowledge, compliance
 from infra.settings import Settings
 
 # An event settles a query within about a second. A longer lag is a delivery problem.
@@ -187,4 +188,10 @@ def _alarm(scope: Construct, definition: _Definition, settings: Settings) -> clo
         topic = sns.Topic.from_topic_arn(scope, f"{name}Topic", settings.alarm_topic_arn)
         alarm.add_alarm_action(actions.SnsAction(topic))
         alarm.add_ok_action(actions.SnsAction(topic))
+    else:
+        acknowledge(
+            alarm,
+            "The setting alarmTopicArn names the topic to notify; without it alarms show in the console.",
+            *compliance("CloudWatchAlarmAction"),
+        )
     return alarm

@@ -12,7 +12,8 @@ from constructs import Construct
 
 from functions.settings import FUNCTION_TIMEOUT_SECONDS
 from infra.log import log_group
-from infra.permissions import acknowledge, grant, make_role
+from infra.nag import acknowledge, compliance
+from infra.permissions import grant, make_role
 from infra.settings import Settings
 
 
@@ -67,9 +68,27 @@ class Function(Construct):
             self._attach_to_vpc(settings)
         acknowledge(
             self.function,
-            "AwsSolutions-L1",
             "The tests and the bundled bytecode target Python 3.13; a newer runtime changes both.",
+            "AwsSolutions-L1",
         )
+        acknowledge(
+            self.function,
+            "Reserved concurrency takes from the account's other functions. Throttled calls are retried, and "
+            "alarms report them.",
+            *compliance("LambdaConcurrency"),
+        )
+        acknowledge(
+            self.function,
+            "Asynchronous events that fail go to the function's on-failure destination, which this rule does "
+            "not know. Step Functions calls the executor synchronously and retries it.",
+            *compliance("LambdaDLQ"),
+        )
+        if not settings.vpc_subnet_ids:
+            acknowledge(
+                self.function,
+                "The function calls AWS APIs only. The setting vpcSubnetIds puts it into a VPC.",
+                *compliance("LambdaInsideVPC"),
+            )
 
     def _attach_to_vpc(self, settings: Settings) -> None:
         grant(

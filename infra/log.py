@@ -7,6 +7,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from infra.nag import acknowledge, compliance
 from infra.settings import Settings
 
 
@@ -21,4 +22,11 @@ def log_group(scope: Construct, *, settings: Settings, name: str | None = None) 
     )
     # CDK's enumeration has no numeric values.
     cast("logs.CfnLogGroup", group.node.default_child).retention_in_days = settings.log_retention_days
+    if key is None:
+        acknowledge(
+            group,
+            "CloudWatch Logs encrypts with its own key, and no log line holds SQL or a token. The setting "
+            "logsKeyArn brings another key.",
+            *compliance("CloudWatchLogGroupEncrypted"),
+        )
     return group

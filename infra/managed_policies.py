@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aws_cdk import Acknowledgment, Stack, Validations
+from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 
+from infra.nag import acknowledge
 from infra.settings import Settings
 
 # IAM user guide, "IAM and AWS STS quotas". White space does not count.
@@ -79,15 +80,13 @@ def attach(role: iam.Role, statements: Iterable[Statement], settings: Settings) 
             statements=[iam.PolicyStatement.from_json(part.to_json()) for part in parts],
             roles=[role],
         )
-        findings = {
-            f"AwsSolutions-IAM5[Resource::{_with(resource, tokens, _FINDING)}]": part.wildcard_reason
-            for part in parts
-            for resource in part.resources
-            if part.wildcard_reason and "*" in resource
-        }
-        Validations.of(policy).acknowledge(
-            *(Acknowledgment(id=finding, reason=reason) for finding, reason in findings.items())
-        )
+        for part in parts:
+            wildcards = [resource for resource in part.resources if part.wildcard_reason and "*" in resource]
+            acknowledge(
+                policy,
+                part.wildcard_reason,
+                *(f"AwsSolutions-IAM5[Resource::{_with(one, tokens, _FINDING)}]" for one in wildcards),
+            )
 
 
 # cdk-nag writes references into the ids of its findings like this.

@@ -6,10 +6,11 @@ See docs/adr/0009-explicit-permissions.md.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import Acknowledgment, Stack, Validations
+from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
-from constructs import Construct, IConstruct
+from constructs import Construct
 
+from infra.nag import acknowledge, compliance
 from infra.settings import Settings
 
 
@@ -17,7 +18,7 @@ def make_role(
     scope: Construct, *, service: str, name: str, settings: Settings, description: str | None = None
 ) -> iam.Role:
     """A role that the AWS service assumes. `name` ends its name if the settings have a prefix for names."""
-    return iam.Role(
+    role = iam.Role(
         scope,
         "Role",
         assumed_by=iam.ServicePrincipal(f"{service}.amazonaws.com"),
@@ -25,6 +26,12 @@ def make_role(
         path=settings.role_path,
         role_name=settings.role_name(name),
     )
+    acknowledge(
+        role,
+        "The inline policy belongs to this role alone, and is deleted with it.",
+        *compliance("IAMNoInlinePolicy"),
+    )
+    return role
 
 
 def grant(
@@ -49,12 +56,7 @@ def grant(
         for resource in resources:
             name = _finding(Stack.of(role).resolve(resource))
             if "*" in name:
-                acknowledge(role, f"AwsSolutions-IAM5[Resource::{name}]", wildcard_reason)
-
-
-def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:
-    """Accept one finding of cdk-nag on one construct."""
-    Validations.of(construct).acknowledge(Acknowledgment(id=rule, reason=reason))
+                acknowledge(role, wildcard_reason, f"AwsSolutions-IAM5[Resource::{name}]")
 
 
 def _finding(arn: Any) -> str:

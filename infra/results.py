@@ -9,7 +9,8 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from infra.permissions import acknowledge, grant
+from infra.nag import acknowledge, compliance
+from infra.permissions import grant
 from infra.settings import Settings
 
 _WHY_ALL_RESULTS = "Athena names results by query id; nothing but results is below the prefix."
@@ -137,7 +138,18 @@ class Results:
         )
         acknowledge(
             bucket,
-            "AwsSolutions-S1",
             "CloudTrail records who ran which query; access logs need a second bucket and outlive results.",
+            *("AwsSolutions-S1", *compliance("S3BucketLoggingEnabled")),
         )
+        acknowledge(
+            bucket,
+            "Results are written once under unique names, expire, and can be had again by running the query.",
+            *(*compliance("S3BucketReplicationEnabled"), *compliance("S3BucketVersioningEnabled")),
+        )
+        if self._key is None:
+            acknowledge(
+                bucket,
+                "S3 encrypts with its own key. The setting resultsKeyArn brings a KMS key.",
+                *compliance("S3DefaultEncryptionKMS"),
+            )
         return bucket

@@ -11,7 +11,8 @@ from constructs import Construct
 from functions.metric_names import METRICS_NAMESPACE
 from functions.settings import Settings as FunctionSettings
 from infra.function import Function
-from infra.permissions import acknowledge, grant
+from infra.nag import acknowledge, compliance
+from infra.permissions import grant
 from infra.rules import make_rules
 from infra.settings import Settings
 from infra.state_machine import make_state_machine, publish
@@ -94,7 +95,7 @@ class Workflow(Construct):
             retention_period=Duration.days(14),
             removal_policy=self._removal_policy,
         )
-        acknowledge(queue, "AwsSolutions-SQS3", "This is the dead-letter queue.")
+        acknowledge(queue, "This is the dead-letter queue.", "AwsSolutions-SQS3")
         return queue
 
     def _make_task_table(self) -> dynamodb.Table:
@@ -112,8 +113,8 @@ class Workflow(Construct):
         )
         acknowledge(
             table,
-            "AwsSolutions-DDB3",
             "Items expire within days and are of no use once their executions have ended.",
+            *("AwsSolutions-DDB3", *compliance("DynamoDBPITREnabled"), *compliance("DynamoDBInBackupPlan")),
         )
         return table
 

@@ -1,4 +1,4 @@
-"""External checks, cdk-nag's AwsSolutions pack and cfn-lint; and that synthesis is repeatable."""
+"""External checks: three packs of cdk-nag, and cfn-lint; and that synthesis is repeatable."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aws_cdk import App, Stack, Validations
 from aws_cdk import aws_iam as iam
-from cdk_nag import AwsSolutionsChecks
+from cdk_nag import AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks
 from cfnlint.api import lint_file  # type: ignore[import-untyped]
 from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
 from constructs import IConstruct
@@ -42,10 +42,11 @@ CONTEXTS = {
 
 
 def findings(app: App) -> list[str]:
-    report = AwsSolutionsChecks(app).validate_scope(app)
+    """Rule and construct of every finding of the packs."""
     return [
         f"{violation.rule_name} at {resource.construct_path}"
-        for violation in report.violations
+        for pack in (AwsSolutionsChecks, NIST80053R5Checks, HIPAASecurityChecks)
+        for violation in pack(app).validate_scope(app).violations
         for resource in violation.violating_resources
     ]
 
@@ -72,17 +73,20 @@ def acknowledgements(construct: IConstruct) -> Iterator[tuple[str, str]]:
         yield from acknowledgements(child)
 
 
+@pytest.mark.parametrize("context", [CONTEXT, EVERYTHING], ids=["own", "brought"])
 def test_each_acknowledgement_covers_a_finding_of_its_own_construct(
-    app_and_template: tuple[App, Template], synthesize: Synthesize, monkeypatch: pytest.MonkeyPatch
+    synthesize: Synthesize, monkeypatch: pytest.MonkeyPatch, context: dict[str, Any]
 ) -> None:
-    acknowledged = set(acknowledgements(app_and_template[0]))
+    app, _ = synthesize(context)
+    acknowledged = {f"{rule} at {path}/" for path, rule in acknowledgements(app)}
     monkeypatch.setattr(Validations, "acknowledge", lambda *_: None)
-    unfiltered, _ = synthesize(CONTEXT)
+    unfiltered, _ = synthesize(context)
+    found = findings(unfiltered)
     assert acknowledged
-    for path, rule in acknowledged:
-        assert [one for one in findings(unfiltered) if one.startswith(f"{rule} at {path}/")], (path, rule)
-    for finding in findings(unfiltered):
-        assert [path for path, rule in acknowledged if finding.startswith(f"{rule} at {path}/")], finding
+    for one in acknowledged:
+        assert [finding for finding in found if finding.startswith(one)], f"{one} is not needed"
+    for finding in found:
+        assert [one for one in acknowledged if finding.startswith(one)], finding
 
 
 def errors(template: Json, file: Path) -> list[str]:
