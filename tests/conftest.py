@@ -2,4 +2,9 @@
 
 import os
 
-os.environ |= {"POWERTOOLS_SERVICE_NAME": "queries", "POWERTOOLS_METRICS_NAMESPACE": "AthenaQueries"}
+os.environ |= {
+    "POWERTOOLS_SERVICE_NAME": "queries",
+    "POWERTOOLS_METRICS_NAMESPACE": "AthenaQueries",
+    # Otherwise Powertools reads LOG_LEVEL, which the tests of the local Athena set for MiniStack.
+    "POWERTOOLS_LOG_LEVEL": "INFO",
+}

@@ -1,6 +1,6 @@
 """The claims: each a sentence of the documents, and a function that tries it.
 
-A check returns what happened, or raises Failed or Skipped. What it puts into `session.evidence` is shown.
+A check returns what happened, or raises Failed or Skipped. The contents of `session.evidence` are shown.
 """
 
 import json
@@ -17,12 +17,12 @@ Check = Callable[[Session], str]
 
 CLAIMS: dict[str, tuple[str, Check]] = {}
 
-# So many queries show the order of events and tokens, and the lag.
+# The number of queries for the order of events and tokens, and for the lag.
 _MANY = 50
-# The account that the emulator pretends to be.
+# The emulator's account.
 _LOCAL_ACCOUNT = "000000000000"
 
-# An error that says that the endpoint has no such operation: an emulator.
+# Errors of an endpoint that does not support the operation: an emulator.
 _UNSUPPORTED = {"UnknownOperationException", "InvalidAction", "NotImplemented", "UnsupportedOperation", "404"}
 
 
@@ -70,18 +70,18 @@ def transitions(session: Session) -> str:
     return f"2 states, 1 task try, {len(events)} history events"
 
 
-@claim("many-queries", "of many short queries at once each ends once, and as it should")
+@claim("many-queries", "many short queries at once each end once, with the expected outcome")
 def many_queries(session: Session) -> str:
-    """Also reports whether an event was earlier than its token: then the executor settles the task."""
+    """Also reports whether an event arrived before its token, so that the executor settled the task."""
     runs = [session.start({"QueryString": f"SELECT {number} AS n"}) for number in range(_MANY)]
     detected = [_output(session.finish(arn))["SettledBy"] for arn in runs]
     session.evidence |= {by: detected.count(by) for by in ("event", "executor", "poll")}
     early = detected.count("executor")
-    seen = f"{early} events came before their token" if early else "no event came before its token"
+    seen = f"{early} events arrived before their token" if early else "no event arrived before its token"
     return f"{_MANY} SUCCEEDED; {seen}"
 
 
-@claim("lag", "a query's execution ends within a second of it, in the median of 50")
+@claim("lag", "an execution ends within a second of its query, in the median of 50")
 def lag(session: Session) -> str:
     if f":{_LOCAL_ACCOUNT}:" in session.state_machine_arn:
         raise Skipped("the lag of a local stack is that of its machine: see benchmarks/")
@@ -98,7 +98,7 @@ def lag(session: Session) -> str:
     return f"median {median:.2f} s, longest {lags[-1]:.2f} s"
 
 
-@claim("invalid-input", "an input that breaks the contract fails as AthenaQuery.InvalidInput, nothing starts")
+@claim("invalid-input", "an invalid input fails as AthenaQuery.InvalidInput, and nothing starts")
 def invalid_input(session: Session) -> str:
     run = session.run("SELECT 1", Nonsense=1)
     expect(run.query_id is None, f"a query was started: {run.query_id}")
@@ -127,7 +127,7 @@ def timed_out(session: Session) -> str:
     return _error(session, session.run(SLOW, TimeoutSeconds=5), "TimedOut")
 
 
-@claim("cancelled", "a query that somebody stops fails as AthenaQuery.Cancelled")
+@claim("cancelled", "a query that someone stops fails as AthenaQuery.Cancelled")
 def cancelled(session: Session) -> str:
     arn = session.start({"QueryString": SLOW})
     session.client("athena").stop_query_execution(QueryExecutionId=session.query_of(arn))
@@ -189,7 +189,7 @@ def _start(event: dict[str, Any]) -> dict[str, Any] | None:
     return {key: value for key, value in start.items() if key != "RunAgain"} if start else None
 
 
-@claim("preview", "the first rows are in the output, NULL apart from the empty string")
+@claim("preview", "the first rows are in the output, with NULL distinct from the empty string")
 def preview(session: Session) -> str:
     run = session.run("SELECT * FROM (VALUES (1, 'a'), (2, ''), (3, NULL)) AS t (n, s)", PreviewRows=3)
     output = _output(run)
@@ -245,7 +245,7 @@ def statements(session: Session) -> str:
 
 
 @claim(
-    "idempotency-token", "Athena takes a ClientRequestToken for one statement, and answers it with one query"
+    "idempotency-token", "Athena accepts a ClientRequestToken for one statement, and returns one query for it"
 )
 def idempotency_token(session: Session) -> str:
     token = f"verify-{session.id}-{'0' * 32}"
@@ -262,7 +262,7 @@ def idempotency_token(session: Session) -> str:
     raise Failed(f"another statement was accepted: {third}")
 
 
-@claim("document", "Step Functions finds no fault in the state machine's document")
+@claim("document", "Step Functions validates the state machine's document without a finding")
 def document(session: Session) -> str:
     stepfunctions = session.client("stepfunctions")
     machine = stepfunctions.describe_state_machine(stateMachineArn=session.state_machine_arn)
@@ -343,7 +343,7 @@ def metrics(session: Session) -> str:
 
 
 def _supported(call: Callable[..., Any], **parameters: Any) -> Any:
-    """Raise Skipped if the endpoint does not know the operation."""
+    """Raise Skipped if the endpoint does not support the operation."""
     try:
         return call(**parameters)
     except ClientError as error:
@@ -351,4 +351,4 @@ def _supported(call: Callable[..., Any], **parameters: Any) -> Any:
             raise Skipped(f"{error.operation_name} is not supported at this endpoint") from None
         raise
     except BotoCoreError as error:
-        raise Skipped(f"not answered at this endpoint: {type(error).__name__}") from None
+        raise Skipped(f"no valid response from this endpoint: {type(error).__name__}") from None

@@ -24,7 +24,7 @@ from ops.verify.session import Failed, Result, Session, Skipped
 _PLAN = """\
 verify starts about 80 executions of the state machine {name} and about as many small Athena queries. They
 scan no data; with Athena's minimum of 10 MB a query this costs about 0.01 USD, and the transitions about as
-much. {scratch}It stops what still runs and drops its tables at the end, also after an interruption."""
+much. {scratch}At the end, also after an interruption, it stops what still runs and drops its tables."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""AWS's raw answers, kept with everything that identifies an account replaced.
+"""AWS's raw responses, recorded with everything that identifies an account replaced.
 
 The comparison is by shape: the local stack must answer with the same fields of the same types.
 """
@@ -52,7 +52,7 @@ class Recorder:
         return keep
 
     def write(self, directory: Path, claim: str) -> None:
-        """Write what was recorded for a claim, and begin anew."""
+        """Write what was recorded for a claim, and start again."""
         directory.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.answers, indent=1, ensure_ascii=False, sort_keys=True)
         (directory / f"{claim}.json").write_text(f"{text}\n")
@@ -109,7 +109,7 @@ def shape(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 def differences(
     recorded: Sequence[Mapping[str, Any]], local: Sequence[Mapping[str, Any]], fields: Mapping[str, set[str]]
 ) -> list[str]:
-    """The `fields` that the functions read of each operation, where the two answer in another shape."""
+    """The `fields` that the functions read of each operation, if the two responses have different shapes."""
     found = []
     for operation, wanted in fields.items():
         shapes = [

@@ -1,4 +1,4 @@
-"""What a claim's check works with: executions and queries that are removed at the end, and the results."""
+"""The session of a check: its executions and queries, which are removed at the end, and the results."""
 
 import json
 import time
@@ -13,7 +13,7 @@ from ops import execution
 from ops.deployment import Deployment
 from ops.execution import Run
 
-# A statement that reads no data and runs far longer than any check waits.
+# A statement that reads no data and runs much longer than any check waits.
 SLOW = (
     "SELECT count(*) FROM UNNEST(sequence(1, 10000)) AS a (x) "
     "CROSS JOIN UNNEST(sequence(1, 10000)) AS b (y) CROSS JOIN UNNEST(sequence(1, 10000)) AS c (z) "
@@ -24,11 +24,11 @@ _POLL_SECONDS = 0.25
 
 
 class Skipped(Exception):
-    """The claim cannot be tried here; the text says why."""
+    """The claim cannot be tried here; the text is the reason."""
 
 
 class Failed(Exception):
-    """The claim does not hold; the text says what happened instead."""
+    """The claim does not hold; the text is what happened instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
