@@ -9,6 +9,11 @@ import pytest
 from functions.metric_names import METRICS_NAMESPACE, UNITS, Metric
 from tests.end_to_end.conftest import Deployment, Eventually
 
+# Emitted in test_outages.py, in the tests of the SQL engine, or by what takes over an hour.
+OF_OUTAGES = (
+    *(Metric.UNTYPED_FAILURES, Metric.STATUS_EVENTS_MISSED),
+    *(Metric.SCAN_LIMIT_EXCEEDED, Metric.THROTTLED),
+)
 COUNT = {"QueryString": "SELECT count(*) AS flights FROM flights"}
 HOUR = 3600
 
@@ -89,7 +94,8 @@ def test_a_mix_of_outcomes_emits_every_metric_that_the_dashboard_names(
         if metric[0] == METRICS_NAMESPACE
     }
     assert named == set(Metric)
-    eventually(lambda: emitted(deployment) == named)
+    deployment.stack.fire_schedule()
+    eventually(lambda: emitted(deployment) >= named - set(OF_OUTAGES))
     for name in emitted(deployment):
         assert unit_of(deployment, name) == UNITS[Metric(name)]
 
