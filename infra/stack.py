@@ -2,8 +2,18 @@
 
 from pathlib import Path
 
-from aws_cdk import CfnOutput, CliCredentialsStackSynthesizer, DefaultStackSynthesizer, Stack, Tags
+from aws_cdk import (
+    BootstraplessSynthesizer,
+    CfnOutput,
+    CfnParameter,
+    CliCredentialsStackSynthesizer,
+    DefaultStackSynthesizer,
+    Stack,
+    Tags,
+)
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
@@ -16,14 +26,18 @@ _SYNTHESIZERS = {"default": DefaultStackSynthesizer, "cli-credentials": CliCrede
 
 
 class QueryStack(Stack):
-    """`code` is the functions' bundle. Account and Region are those of the CDK CLI."""
+    """Account and Region are those of the CDK CLI.
 
-    def __init__(self, scope: Construct, *, settings: Settings, code: Path) -> None:
+    `code` is the functions' bundle; without it, the template has parameters for its place in S3 and needs no
+    bootstrapped environment.
+    """
+
+    def __init__(self, scope: Construct, *, settings: Settings, code: Path | None) -> None:
         super().__init__(
             scope,
             settings.stack_name,
             description="Runs Athena queries as Step Functions executions, driven by completion events",
-            synthesizer=_SYNTHESIZERS[settings.synthesizer](),
+            synthesizer=_SYNTHESIZERS[settings.synthesizer]() if code else BootstraplessSynthesizer(),
         )
         for name, value in (("application", settings.stack_name), *settings.tags):
             Tags.of(self).add(name, value)
@@ -34,7 +48,11 @@ class QueryStack(Stack):
             iam.PermissionsBoundary.of(self).apply(boundary)
         engine = QueryEngine(self, "QueryEngine", settings=settings)
         workflow = Workflow(
-            self, "Workflow", settings=settings, code=code, work_group_name=engine.work_group_name
+            self,
+            "Workflow",
+            settings=settings,
+            code=lambda_.Code.from_asset(str(code)) if code else self._code_from_parameters(),
+            work_group_name=engine.work_group_name,
         )
         engine.grant_run(workflow.executor.role)
         engine.grant_read(workflow.checker.role)
@@ -64,3 +82,9 @@ class QueryStack(Stack):
                 parameter_name=f"/athena-queries/{settings.stack_name}/{name}",
                 string_value=value,
             )
+
+    def _code_from_parameters(self) -> lambda_.Code:
+        bucket = CfnParameter(self, "CodeBucket", description="S3 bucket that holds the functions' zip")
+        key = CfnParameter(self, "CodeKey", description="Key of the functions' zip in CodeBucket")
+        place = s3.Bucket.from_bucket_name(self, "Code", bucket.value_as_string)
+        return lambda_.Code.from_bucket(place, key.value_as_string)

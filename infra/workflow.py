@@ -1,10 +1,9 @@
 """The workflow: the state machine, its functions, the event rules, and the task table."""
 
-from pathlib import Path
-
 from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -26,7 +25,7 @@ class Workflow(Construct):
     """
 
     def __init__(
-        self, scope: Construct, id_: str, *, settings: Settings, code: Path, work_group_name: str
+        self, scope: Construct, id_: str, *, settings: Settings, code: lambda_.Code, work_group_name: str
     ) -> None:
         super().__init__(scope, id_)
         self._settings = settings
