@@ -31,10 +31,9 @@ _SDK = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urlli
 
 def measure(*, small: bool) -> Result:
     """The small version measures CPU time, which is fast and inexact, and only one function."""
-    python, valgrind = find_python(), shutil.which("valgrind")
-    if valgrind is None:
-        raise Skipped("valgrind is not installed")
-    count = _microseconds if small else _instructions
+    python = find_python()
+    need_valgrind()
+    count = microseconds if small else instructions
     sides = prepare(python)
     counts: list[tuple[str, int, int]] = []
     with serve(WORK / "tls") as (stub, certificates):
@@ -66,6 +65,12 @@ def measure(*, small: bool) -> Result:
         goal=f"at most {GOAL}",
         held=worst <= GOAL,
     )
+
+
+def need_valgrind() -> None:
+    """Raise Skipped if it is missing."""
+    if shutil.which("valgrind") is None:
+        raise Skipped("valgrind is not installed")
 
 
 def find_python() -> str:
@@ -144,7 +149,7 @@ def run_event(
     return run
 
 
-def _instructions(python: str, environment: dict[str, str], words: list[str]) -> int:
+def instructions(python: str, environment: dict[str, str], words: list[str]) -> int:
     output = WORK / f"callgrind.{os.getpid()}"
     try:
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={output}"]
@@ -157,7 +162,7 @@ def _instructions(python: str, environment: dict[str, str], words: list[str]) ->
     return int(found[1])
 
 
-def _microseconds(python: str, environment: dict[str, str], words: list[str]) -> int:
+def microseconds(python: str, environment: dict[str, str], words: list[str]) -> int:
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     run_event([], python, environment, words)
     return round((resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before) * 1e6)

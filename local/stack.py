@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,10 @@ class Stack:
         """What Athena does next: a throttle of StartQueryExecution, or TRANSIENT (emulator/faults.py)."""
         _ask(self.port, "athena-errors", {"error": error})
 
+    def hold_queries(self, seconds: float) -> None:
+        """Make queries that start from now on run for at least so long."""
+        _ask(self.port, "query-seconds", {"seconds": seconds})
+
     def let_metrics_age(self, seconds: float) -> None:
         """Age CloudWatch's data points by so many seconds, as if no new ones had arrived since."""
         _ask(self.port, "metrics-age", {"seconds": seconds})
@@ -116,6 +120,7 @@ def up(
     chaos: str | None = None,
     settings: Mapping[str, str] = SETTINGS,
     async_retry_seconds: float | None = None,
+    emulator_options: Sequence[str] = (),
     detach: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> Stack:
@@ -137,7 +142,7 @@ def up(
     _must_be_free(port)
     home.mkdir(parents=True, exist_ok=True)
     report("starting the emulator")
-    options = [] if detach else ["--parent", str(os.getpid())]
+    options = [*emulator_options] if detach else [*emulator_options, "--parent", str(os.getpid())]
     if chaos:
         options += ["--chaos", chaos]
     if async_retry_seconds is not None:
@@ -192,14 +197,19 @@ def down(home: Path = HOME) -> None:
 
 
 @contextlib.contextmanager
-def temporary(home: Path = HOME, report: Callable[[str], None] = lambda _: None) -> Iterator[Stack]:
+def temporary(
+    home: Path = HOME,
+    report: Callable[[str], None] = lambda _: None,
+    settings: Mapping[str, str] = SETTINGS,
+    emulator_options: Sequence[str] = (),
+) -> Iterator[Stack]:
     """A separate stack in a folder under `home`, which may run beside another one; stopped at the end.
 
     If it does not start, its folder is kept with the logs.
     """
     home.mkdir(parents=True, exist_ok=True)
     own = share(Path(tempfile.mkdtemp(prefix="temporary-", dir=home)), home)
-    stack = up(home=own, report=report)
+    stack = up(home=own, settings=settings, emulator_options=emulator_options, report=report)
     try:
         yield stack
     finally:

@@ -32,6 +32,12 @@ def main() -> None:
         help="Lambda execution environments at a time (default: four per core)",
     )
     parser.add_argument(
+        "--idle-seconds",
+        type=float,
+        default=30,
+        help="seconds after which an idle execution environment ends (default: 30)",
+    )
+    parser.add_argument(
         "--async-retry-seconds",
         type=float,
         default=1,
@@ -70,6 +76,7 @@ def main() -> None:
                 folder=scratch,
                 chaos=arguments.chaos,
                 environments=arguments.environments,
+                idle_seconds=arguments.idle_seconds,
                 async_retry_seconds=arguments.async_retry_seconds,
             )
         )

@@ -78,6 +78,8 @@ class Faults:
     athena_errors: deque[str] = field(default_factory=deque)
     # The error code by the pattern of operations that fail with it.
     outages: dict[str, str] = field(default_factory=dict)
+    # How long a query runs at least, in seconds.
+    query_seconds: float = 0
     injected: Counter[str] = field(default_factory=Counter)
     _random: random.Random = field(default_factory=random.Random)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -124,6 +126,10 @@ class Faults:
         with self._lock:
             found = bool(self.athena_errors) and self.athena_errors[0] in errors
             return self.athena_errors.popleft() if found else None
+
+    def hold_queries(self, seconds: float) -> None:
+        """Make queries that start from now on run for at least so long."""
+        self.query_seconds = seconds
 
     def set_outages(self, outages: dict[str, str]) -> None:
         """Make operations fail from now on: the error code by a pattern such as `dynamodb:*`."""

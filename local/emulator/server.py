@@ -34,15 +34,27 @@ _CONTROL: dict[str, Callable[..., None]] = {
     "/_local/crashes": faults.inject_crash,
     "/_local/metrics-age": cloudwatch.age_metrics,
     "/_local/outages": faults.set_outages,
+    "/_local/query-seconds": faults.hold_queries,
     "/_local/schedules": eventbridge.fire_schedules,
 }
 
 
 async def serve(
-    *, port: int, folder: Path, chaos: str | None, environments: int, async_retry_seconds: float
+    *,
+    port: int,
+    folder: Path,
+    chaos: str | None,
+    environments: int,
+    idle_seconds: float,
+    async_retry_seconds: float,
 ) -> None:
     """Serve until the process is terminated. `folder` is for temporary files."""
-    lambda_.install(folder=folder / "functions", environments=environments, retry_seconds=async_retry_seconds)
+    lambda_.install(
+        folder=folder / "functions",
+        environments=environments,
+        idle_seconds=idle_seconds,
+        retry_seconds=async_retry_seconds,
+    )
     for extension in (
         athena,
         cloudformation,

@@ -47,7 +47,9 @@ def _run(execution: dict[str, Any], job: Job) -> None:
         return
     failure = None
     try:
+        began, seconds = time.monotonic(), faults.query_seconds
         _complete(execution, job)
+        time.sleep(max(0.0, began + seconds - time.monotonic()))
         state, reason = "SUCCEEDED", None
     except ScanLimitExceeded as limit:
         execution["Statistics"]["DataScannedInBytes"] = limit.scanned_bytes

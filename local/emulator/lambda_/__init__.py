@@ -38,9 +38,9 @@ class Lambda:
     pending = 0
 
 
-def install(*, folder: Path, environments: int, retry_seconds: float) -> None:
+def install(*, folder: Path, environments: int, idle_seconds: float, retry_seconds: float) -> None:
     """Run at most `limit` environments at a time, with the functions' code in `folder`."""
-    Lambda.pool = Pool(environments, folder)
+    Lambda.pool = Pool(environments, folder, idle_seconds)
     Lambda.retry_seconds = retry_seconds
     ministack._execute_function = _execute_function
     ministack._execute_function_warm = _execute_function_warm
