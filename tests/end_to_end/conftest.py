@@ -27,6 +27,13 @@ def deployed(home: Path) -> Iterator[Stack]:
     local_stack.down(home)
 
 
+def delete_stack(deployed: Stack, name: str) -> None:
+    """Delete another stack from the emulator of `deployed`."""
+    cloudformation = deployed.client("cloudformation")
+    cloudformation.delete_stack(StackName=name)
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
     """The deployed stack, its clients, and what tests read from them."""

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from local import cdk, demo
 from local.stack import SETTINGS, Stack
-from tests.end_to_end.conftest import Deployment
+from tests.end_to_end.conftest import Deployment, delete_stack
 
 BUCKET = "company-results"
 
@@ -37,7 +38,7 @@ def create_boundary(deployed: Stack) -> str:
 
 
 @pytest.fixture(scope="module")
-def brought(deployed: Stack) -> Stack:
+def brought(deployed: Stack) -> Iterator[Stack]:
     """The second stack, deployed to the emulator of the first."""
     deployed.client("s3").create_bucket(Bucket=BUCKET)
     location = {"OutputLocation": f"s3://{BUCKET}/athena/"}
@@ -63,7 +64,8 @@ def brought(deployed: Stack) -> Stack:
         "alarmTopicArn": deployed.client("sns").create_topic(Name="on-call")["TopicArn"],
     }
     outputs = cdk.deploy(deployed.endpoint, Path(deployed.home), settings)
-    return Stack(name="Brought", port=deployed.port, pid=deployed.pid, home=deployed.home, outputs=outputs)
+    yield Stack(name="Brought", port=deployed.port, pid=deployed.pid, home=deployed.home, outputs=outputs)
+    delete_stack(deployed, "Brought")
 
 
 def test_the_demo_s_queries_run_on_it(brought: Stack) -> None:

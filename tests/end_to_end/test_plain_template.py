@@ -1,5 +1,6 @@
 """The plain template, deployed by CloudFormation alone."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,11 @@ from infra import template as plain
 from infra.bundle import bundle
 from infra.settings import Settings
 from local.stack import SETTINGS, Stack
-from tests.end_to_end.conftest import Deployment, Eventually
+from tests.end_to_end.conftest import Deployment, Eventually, delete_stack
 
 
 @pytest.fixture
-def plainly_deployed(deployed: Stack, eventually: Eventually, tmp_path: Path) -> Stack:
+def plainly_deployed(deployed: Stack, eventually: Eventually, tmp_path: Path) -> Iterator[Stack]:
     settings = Settings.from_context({**SETTINGS, "stackName": "Plain"})
     plain.write(tmp_path, settings, bundle(plain.ROOT))
     s3, cloudformation = deployed.client("s3"), deployed.client("cloudformation")
@@ -35,13 +36,14 @@ def plainly_deployed(deployed: Stack, eventually: Eventually, tmp_path: Path) ->
 
     eventually(complete)
     outputs = cloudformation.describe_stacks(StackName="Plain")["Stacks"][0]["Outputs"]
-    return Stack(
+    yield Stack(
         name="Plain",
         port=deployed.port,
         pid=deployed.pid,
         home=deployed.home,
         outputs={one["OutputKey"]: one["OutputValue"] for one in outputs},
     )
+    delete_stack(deployed, "Plain")
 
 
 def test_a_query_runs_on_it(plainly_deployed: Stack) -> None:
