@@ -11,7 +11,7 @@ from functions.errors import InvalidInput
 from functions.settings import Settings
 
 try:
-    # In the bundle: infra/bundle.py writes it, since to compile the schema takes a tenth of a cold start.
+    # In the bundle: infra/bundle.py writes it, since each cold start would compile the schema.
     from functions.input_validator import validate  # type: ignore[import-not-found]
 except ModuleNotFoundError:
     import fastjsonschema
