@@ -15,6 +15,14 @@ from tools.generate_docs import ROOT
 MAKEFILE = (ROOT / "Makefile").read_text()
 # Options of the AWS CLI itself, beside those of an operation.
 AWS_OPTIONS = {"query", "output", "max-items"}
+# Commands that are no operation of a service, with their options (AWS CLI command reference).
+AWS_CUSTOM_COMMANDS = {
+    ("cloudformation", "deploy"): {
+        *("--stack-name", "--template-file", "--s3-bucket", "--capabilities", "--parameter-overrides"),
+    },
+    ("s3", "cp"): set(),
+    ("s3", "rb"): {"--force"},
+}
 EXECUTION_ARN = "arn:aws:states:eu-west-1:123456789012:execution:AthenaQueries:nightly"
 
 
@@ -54,8 +62,8 @@ def test_command_lines_parse(words: list[str], monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("words", _commands("aws "), ids=" ".join)
 def test_calls_of_the_aws_cli_match_the_service_model(words: list[str]) -> None:
     _, service, command, *rest = words
-    if service == "s3":
-        assert (command, rest[0]) == ("rb", "--force")
+    if (service, command) in AWS_CUSTOM_COMMANDS:
+        assert {word for word in rest if word.startswith("--")} <= AWS_CUSTOM_COMMANDS[service, command]
         return
     model = botocore.session.get_session().get_service_model(service)
     operations = {xform_name(name, "-"): name for name in model.operation_names}
