@@ -159,6 +159,21 @@ def _benchmark(name: str) -> str:
     return "\n\n".join([*tables, f"`{result.verdict()}`"])
 
 
+def _lag() -> str:
+    """The row "all" of the benchmark of lag, as a sentence."""
+    table = Result.read("lag").tables[0]
+    row = next(row for row in table.rows if row[0] == "all")
+    ours, *others = (f"{value:.2g} s" for value in row[1:])
+    polling = (
+        f"{value} with {name.replace(', ', ' every ')}"
+        for name, value in zip(table.columns[2:], others, strict=True)
+    )
+    return (
+        "Median lag between the completion of a query and the end of its execution, on the local stack: "
+        f"{ours}; {'; '.join(polling)} (`python -m benchmarks lag`)."
+    )
+
+
 _PARTS: Mapping[str, Callable[[], str]] = {
     "settings": _settings,
     "input": lambda: _schema("input"),
@@ -167,6 +182,7 @@ _PARTS: Mapping[str, Callable[[], str]] = {
     "error": lambda: _schema("error"),
     "causes": _causes,
     "decisions": _decisions,
+    "lag": _lag,
     **{f"benchmark-{name}": partial(_benchmark, name) for name in NAMES},
 }
 
