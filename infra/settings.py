@@ -255,14 +255,16 @@ def _check(settings: Settings, chosen: Collection[str]) -> None:
             f"settings roleNamePrefix, stackName and stage make the role name {longest}; "
             f"IAM allows {_ROLE_NAME_CHARACTERS} characters"
         )
-    own = {
-        "bytes_scanned_limit": ("workGroup", settings.work_group),
-        "results_retention_days": ("resultsBucket", settings.results_bucket),
-    }
-    for name, (other, value) in own.items():
-        if value and name in chosen:
+    without_effect = (
+        ("bytes_scanned_limit", "work_group"),
+        ("results_retention_days", "results_bucket"),
+        ("results_retention_days", "managed_results"),
+        ("results_prefix", "managed_results"),
+    )
+    for name, other in without_effect:
+        if name in chosen and getattr(settings, other):
             raise SettingError(
-                f"setting {camel_case(name)} has no effect on what {other} names; set it there, not here"
+                f"setting {camel_case(name)} has no effect together with {camel_case(other)}; remove it"
             )
 
 

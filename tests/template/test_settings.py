@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from infra.parsers import Prefix
-from infra.settings import SettingError, Settings
+from infra.settings import SettingError, Settings, camel_case
 from tests.template.conftest import ROOT
 
 WRONG: list[tuple[str, Any, str]] = [
@@ -80,6 +81,10 @@ def test_a_wrong_value_is_refused(name: str, value: Any, allowed: str) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_each_setting_has_a_value_that_is_refused() -> None:
+    assert {name for name, _, _ in WRONG} == {camel_case(one.name) for one in fields(Settings)}
+
+
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(SettingError) as misspelt:
         Settings.from_context({"patienceSecond": "5"})
@@ -118,6 +123,58 @@ def test_a_list_may_be_written_as_text_or_json(value: Any) -> None:
 )
 def test_a_prefix_may_be_a_whole_bucket(value: str, prefix: Prefix) -> None:
     assert Settings.from_context({"readPrefixes": value}).read_prefixes == (prefix,)
+
+
+@pytest.mark.parametrize("value", ["team=data, cost=a=b", '{"cost": "a=b", "team": "data"}'])
+def test_tags_may_be_text_or_json(value: str) -> None:
+    assert Settings.from_context({"tags": value}).tags == (("cost", "a=b"), ("team", "data"))
+
+
+CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"managedResults": "true", "resultsBucket": "my-results"},
+        "settings managedResults and resultsBucket exclude each other",
+    ),
+    (
+        {"workGroup": "analysts"},
+        "setting workGroup needs resultsBucket and resultsPrefix, its result location, or managedResults",
+    ),
+    (
+        {"workGroup": "analysts", "managedResults": "true", "bytesScannedLimit": 10**9},
+        "setting bytesScannedLimit has no effect together with workGroup; remove it",
+    ),
+    (
+        {"resultsBucket": "my-results", "resultsRetentionDays": 3},
+        "setting resultsRetentionDays has no effect together with resultsBucket; remove it",
+    ),
+    (
+        {"managedResults": "true", "resultsRetentionDays": 3},
+        "setting resultsRetentionDays has no effect together with managedResults; remove it",
+    ),
+    (
+        {"managedResults": "true", "resultsPrefix": "athena/"},
+        "setting resultsPrefix has no effect together with managedResults; remove it",
+    ),
+    ({"vpcSubnetIds": "subnet-01234567"}, "settings vpcSubnetIds and vpcSecurityGroupIds need each other"),
+    (
+        {"roleNamePrefix": "a-company-unit-", "stackName": "x" * 50},
+        (
+            "settings roleNamePrefix, stackName and stage make the role name "
+            f"a-company-unit-{'x' * 50}-StateMachine; IAM allows 64 characters"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("context", "error"), CONTRADICTIONS)
+def test_settings_that_contradict_each_other_are_refused(context: dict[str, Any], error: str) -> None:
+    with pytest.raises(SettingError) as refused:
+        Settings.from_context(context)
+    assert str(refused.value) == error
+
+
+def test_a_stage_is_part_of_the_stack_s_name() -> None:
+    assert Settings.from_context({"stackName": "Lab", "stage": "dev"}).stack_name == "Lab-dev"
 
 
 def test_numbers_may_be_numbers_or_text() -> None:
