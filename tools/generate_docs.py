@@ -17,12 +17,14 @@ from benchmarks.result import Result
 from functions import errors
 from functions.outcome import console_url
 from infra.settings import Settings, camel_case
+from tests.simulation import records
 
 ROOT = Path(__file__).parent.parent
 CONTRACT = ROOT / "docs" / "contract.md"
 DECISIONS = ROOT / "docs" / "adr"
 PERFORMANCE = ROOT / "docs" / "performance.md"
-DOCUMENTS = (ROOT / "README.md", CONTRACT, DECISIONS / "README.md", PERFORMANCE)
+SIMULATION = ROOT / "docs" / "simulation.md"
+DOCUMENTS = (ROOT / "README.md", CONTRACT, DECISIONS / "README.md", PERFORMANCE, SIMULATION)
 
 _ID = "0c9231a0-de75-4736-bdfa-dd3f3de85970"
 
@@ -174,6 +176,58 @@ def _lag() -> str:
     )
 
 
+def _mutants() -> str:
+    rows = [
+        _row(row["mutant"], row["about"], f"`{row['caught_by']}`", row["scenario"], f"{row['schedules']:,}")
+        for row in records.read("mutants")
+    ]
+    return _table(("mutant", "consequence", "caught by", "scenario", "schedules"), rows)
+
+
+def _outages() -> str:
+    rows = [
+        _row(
+            row["service"],
+            _duration(row["seconds"]),
+            f"{row['running']} of {row['size']['running']}",
+            f"{row['new']} of {row['size']['new']}",
+            f"{row['latest_end']:.0f} s",
+            f"{row['longest_unattended']:.0f} s",
+            row["dead_letters"],
+        )
+        for row in records.read("outages")
+    ]
+    header = ("service", "outage", "running", "new", "latest end", "unattended", "dead letters")
+    return _table(header, rows)
+
+
+def _transitions() -> str:
+    rows = [
+        _row(
+            _duration(row["duration"]),
+            "arrives" if row["event_arrives"] else "is lost",
+            f"{row['states']:,}",
+            f"{row['history_events']:,}",
+            f"{row['invocations']:,}",
+            f"{row['late']:.1f} s",
+        )
+        for row in records.read("transitions")
+    ]
+    header = ("query", "event", "states entered", "history events", "invocations", "execution ends after")
+    return _table(header, rows)
+
+
+def _row(*cells: Any) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 _PARTS: Mapping[str, Callable[[], str]] = {
     "settings": _settings,
     "input": lambda: _schema("input"),
@@ -183,6 +237,9 @@ _PARTS: Mapping[str, Callable[[], str]] = {
     "causes": _causes,
     "decisions": _decisions,
     "lag": _lag,
+    "mutants": _mutants,
+    "outages": _outages,
+    "transitions": _transitions,
     **{f"benchmark-{name}": partial(_benchmark, name) for name in NAMES},
 }
 

@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-# Any moment will do; this one makes times easy to read.
+# Any time serves; this one makes times easy to read.
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 
 

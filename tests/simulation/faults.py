@@ -1,13 +1,14 @@
-"""The fault profile of a schedule: which faults there are, how often, and until when."""
+"""Faults: random ones at a rate, until a time; and outages, each of one service from one time to another."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from tests.simulation.choices import Choices
 from tests.simulation.clock import Clock
 
-# What can befall one AWS call of a function, botocore's own retries included.
+# What can happen to one AWS call of a function, botocore's own retries included.
 CALL_FAULTS = (
     "call throttled",
     "call failed before its effect",
@@ -30,41 +31,71 @@ EVENT_FAULTS = (
     "event late",
     "event before its time",
     "event untrue",
-    "event of a stranger",
+    "event of an unknown query",
+)
+ANSWER_FAULTS = ("batch answered in part",)
+ALL_FAULTS = (*CALL_FAULTS, *INVOKE_FAULTS, *EVENT_FAULTS, *ANSWER_FAULTS)
+
+# What an outage stops. The first four refuse calls, the next three are functions that Lambda refuses to run,
+# and without EventBridge neither events nor the schedule are delivered.
+Service = Literal[
+    "GetQueryExecution",
+    "Athena",
+    "DynamoDB",
+    "Step Functions callbacks",
+    "executor",
+    "checker",
+    "canceller",
+    "EventBridge",
+]
+SERVICES: tuple[Service, ...] = (
+    "GetQueryExecution",
+    "Athena",
+    "DynamoDB",
+    "Step Functions callbacks",
+    "executor",
+    "checker",
+    "canceller",
+    "EventBridge",
 )
 
+# "calm" has no faults, "events" only those of events and of batches, "storm" any.
 FaultLevel = Literal["calm", "events", "storm"]
+
+# "refuse": calls answer an error at once. "hang": they answer nothing until the function's time is over.
+OutageMode = Literal["refuse", "hang"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outage:
+    """`begins` and `ends` are in epoch seconds."""
+
+    service: Service
+    begins: float
+    ends: float
+    mode: OutageMode = "refuse"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaultProfile:
-    """`until` is in epoch seconds: faults cease, so that what must happen in the end can be judged.
-
-    Level "calm" has no faults, "events" only those of events, "storm" any. Athena's own answers, aborts and
-    redrives come under every level.
+    """`until` is in epoch seconds: random faults cease then, so that what must happen in the end can be
+    judged.
     """
 
-    level: FaultLevel
-    kinds: frozenset[str]
-    rate: float
-    until: float
+    kinds: frozenset[str] = frozenset()
+    rate: float = 0.0
+    until: float = 0.0
+    outages: tuple[Outage, ...] = ()
 
-
-def draw_fault_profile(choices: Choices, clock: Clock) -> FaultProfile:
-    """A few kinds of fault for each schedule, so that they meet in clusters and not as a drizzle of all."""
-    level: FaultLevel = choices.pick(("calm", "events", "storm", "storm", "storm", "storm"))
-    offered = {"calm": (), "events": EVENT_FAULTS, "storm": EVENT_FAULTS + INVOKE_FAULTS + CALL_FAULTS}[level]
-    likely = choices.pick((0.2, 0.5))
-    return FaultProfile(
-        level=level,
-        kinds=frozenset(kind for kind in offered if choices.chance(likely)),
-        rate=choices.pick((0.05, 0.15, 0.4)),
-        until=clock.now + choices.pick((5.0, 60.0, 400.0)),
-    )
+    @property
+    def level(self) -> FaultLevel:
+        if self.outages or self.kinds.difference(EVENT_FAULTS, ANSWER_FAULTS):
+            return "storm"
+        return "events" if self.kinds else "calm"
 
 
 class Faults:
-    """Injects faults, counts them, and remembers when the last one was felt (epoch seconds)."""
+    """Injects faults, counts them, and remembers when the last one had an effect (epoch seconds)."""
 
     def __init__(self, profile: FaultProfile, choices: Choices, clock: Clock) -> None:
         self.profile = profile
@@ -74,26 +105,45 @@ class Faults:
         self._clock = clock
         self._call_kinds = [kind for kind in CALL_FAULTS if kind in profile.kinds]
 
-    def happens(self, kind: str) -> bool:
-        """Decide whether a fault of this kind happens now."""
+    @property
+    def ceased(self) -> bool:
+        """Whether no fault is to come."""
+        now = self._clock.now
+        over = all(outage.ends <= now for outage in self.profile.outages)
+        return over and (now >= self.profile.until or not self.profile.kinds)
+
+    def happens(self, kind: str, *, lasting: float = 0.0) -> bool:
+        """Decide whether a fault of this kind happens now, whose effect lasts for `lasting` seconds."""
         if kind not in self.profile.kinds or self._clock.now >= self.profile.until:
             return False
         if not self._choices.chance(self.profile.rate):
             return False
-        self.felt(kind)
+        self.count(kind, lasting=lasting)
         return True
 
     def of_call(self) -> str | None:
-        """The fault that befalls an AWS call made now, if any."""
+        """The random fault of an AWS call that is made now, if any."""
         if not self._call_kinds or self._clock.now >= self.profile.until:
             return None
         if not self._choices.chance(self.profile.rate):
             return None
         kind = self._choices.pick(self._call_kinds)
-        self.felt(kind)
+        self.count(kind)
         return kind
 
-    def felt(self, kind: str, *, after: float = 0.0) -> None:
-        """Count a fault whose effect is felt for `after` seconds from now."""
+    def outage(self, *services: str) -> Outage | None:
+        """The outage of one of the services that is under way, if any."""
+        for outage in self.profile.outages:
+            if outage.service in services and outage.begins <= self._clock.now < outage.ends:
+                self.count(f"outage of {outage.service}")
+                return outage
+        return None
+
+    def count(self, kind: str, *, lasting: float = 0.0) -> None:
+        """Count a fault whose effect lasts for `lasting` seconds from now."""
         self.injected[kind] += 1
-        self.last = max(self.last, self._clock.now + after)
+        self.last = max(self.last, self._clock.now + lasting)
+
+
+def pick_kinds(choices: Choices, offered: Sequence[str], likely: float) -> frozenset[str]:
+    return frozenset(kind for kind in offered if choices.chance(likely))

@@ -7,6 +7,7 @@ Functions developer guide ("Service integration patterns", "Redriving executions
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,8 +25,20 @@ Json = Any
 INVOKE = "arn:aws:states:::lambda:invoke"
 INVOKE_AND_WAIT = "arn:aws:states:::lambda:invoke.waitForTaskToken"
 
-# What SendTask* takes (SendTaskSuccess and SendTaskFailure API reference).
+# What SendTask* takes (SendTaskSuccess and SendTaskFailure API reference); the payload of a task is limited
+# likewise.
 OUTPUT_BYTES, ERROR_CHARACTERS, CAUSE_CHARACTERS = 262_144, 256, 32_768
+
+# An execution of more events fails with States.Runtime; one with fewer than 24,999 can be redriven, for 14
+# days (Step Functions developer guide, "Service quotas" and "Redriving executions").
+HISTORY_EVENTS, REDRIVABLE_EVENTS, REDRIVABLE_SECONDS = 25_000, 24_999, 14 * 86_400.0
+
+# Events in an execution's history: what a state of each kind writes when it is entered, tried and left.
+_ENTERED, _LEFT = 1, 1
+_SCHEDULED_AND_STARTED, _SUBMITTED, _RESULT = 2, 1, 1
+
+# States.ALL does not match these (Step Functions developer guide, "Error names").
+_TERMINAL = ("States.DataLimitExceeded", "States.Runtime")
 
 _FIELDS = {
     "document": {"Comment", "QueryLanguage", "TimeoutSeconds", "StartAt", "States"},
@@ -104,29 +117,39 @@ class Ended:
 
 @dataclass(eq=False, kw_only=True)
 class Run:
-    """An execution between its start or a redrive and its end. `entries` are those into the first state."""
+    """An execution between its start or a redrive and its end.
+
+    `entries` counts those into the first state, `visits` are all states that it entered, each with its time,
+    and `pauses` are the times between tries, as `(from, until)`.
+    """
 
     redrive_count: int
     began: float
-    entries: int = 0
     entries_before: int = 0
+    entries: int = 0
     last_entry_tried: float = 0.0
     tries_of_entry: int = 0
+    visits: list[tuple[float, str]] = field(default_factory=list)
+    pauses: list[tuple[float, float]] = field(default_factory=list)
     end: Ended | None = None
 
 
 @dataclass(eq=False, kw_only=True)
 class Execution:
-    """`runs` grows with each redrive, `entry_times` with each entry into the first state."""
+    """`document` is the one that it started with. `runs` grows with each redrive, `entry_times` with each
+    entry into the first state.
+    """
 
     arn: str
     input: Json
+    document: Json
     runs: list[Run] = field(default_factory=list)
     variables: dict[str, Json] = field(default_factory=dict)
     state: str = ""
     state_input: Json = None
     entered: float = 0.0
     entry_times: list[float] = field(default_factory=list)
+    history_events: int = 0
     tries: int = 0
     retries: dict[int, int] = field(default_factory=dict)
     token: str | None = None
@@ -141,7 +164,7 @@ class Execution:
         return self.run.end is None
 
 
-# Called with function, payload, execution, and whom to tell of the outcome.
+# Called with function, payload, execution, and what receives the outcome.
 Invoke = Callable[[str, Json, Execution, Callable[[Outcome], None]], None]
 
 
@@ -154,12 +177,13 @@ class Quirks:
 
 
 class StateMachine:
-    """`ended(execution, run)` hears of each end."""
+    """`ended(execution, run)` is called at each end. `document` may be replaced: executions keep theirs."""
 
     def __init__(
         self,
         document: Json,
         *,
+        arn: str,
         clock: Clock,
         choices: Choices,
         note: Note,
@@ -168,7 +192,8 @@ class StateMachine:
         quirks: Quirks,
     ) -> None:
         self.executions: list[Execution] = []
-        self._document = document
+        self.arn = arn
+        self.document = document
         self._tokens: dict[str, tuple[Execution, int]] = {}
         self._clock = clock
         self._choices = choices
@@ -178,10 +203,10 @@ class StateMachine:
         self._quirks = quirks
 
     def start(self, arn: str, execution_input: Json) -> Execution:
-        execution = Execution(arn=arn, input=execution_input)
+        execution = Execution(arn=arn, input=execution_input, document=self.document)
         self.executions.append(execution)
         self._begin(execution)
-        self._enter(execution, self._document["StartAt"], execution_input)
+        self._enter(execution, execution.document["StartAt"], execution_input)
         return execution
 
     def stop(self, execution: Execution, status: str) -> None:
@@ -190,9 +215,11 @@ class StateMachine:
             self._end(execution, status)
 
     def redrive(self, execution: Execution) -> None:
-        """RedriveExecution: go on from the state that did not succeed."""
+        """RedriveExecution: continue from the state that did not succeed. Nothing if that is not possible."""
         end = execution.run.end
-        if end is None or end.status == "SUCCEEDED":
+        if end is None or end.status == "SUCCEEDED" or execution.history_events >= REDRIVABLE_EVENTS:
+            return
+        if self._clock.now > end.at + REDRIVABLE_SECONDS:
             return
         self._begin(execution)
         execution.redriven = self._clock.now
@@ -202,8 +229,8 @@ class StateMachine:
         if self._quirks.redrive_keeps_entered_time:
             execution.entered = entered
 
-    def settle(self, token: str, outcome: Outcome) -> None:
-        """SendTaskSuccess or SendTaskFailure. Raise ClientError for a token that nobody waits for."""
+    def waiting(self, token: str) -> Execution:
+        """The execution whose task waits with this token. Raise ClientError if none does."""
         if token not in self._tokens:
             raise refusal("SendTask", "InvalidToken", f"Invalid token: {token}")
         execution, tries = self._tokens[token]
@@ -211,6 +238,11 @@ class StateMachine:
             raise refusal("SendTask", self._choices.pick(("TaskTimedOut", "TaskDoesNotExist")))
         if execution.tries != tries or execution.token != token:
             raise refusal("SendTask", "TaskTimedOut")
+        return execution
+
+    def settle(self, token: str, outcome: Outcome) -> None:
+        """SendTaskSuccess or SendTaskFailure. Raise ClientError for a token that no task waits with."""
+        execution = self.waiting(token)
         if outcome.error is None:
             self._succeed(execution, outcome.value)
         else:
@@ -223,8 +255,9 @@ class StateMachine:
             entries_before=len(execution.entry_times),
         )
         execution.runs.append(run)
-        if "TimeoutSeconds" in self._document:
-            self._clock.after(self._document["TimeoutSeconds"], partial(self._overdue, execution, run))
+        execution.history_events += 1
+        if "TimeoutSeconds" in execution.document:
+            self._clock.after(execution.document["TimeoutSeconds"], partial(self._overdue, execution, run))
 
     def _overdue(self, execution: Execution, run: Run) -> None:
         if run.end is None:
@@ -233,6 +266,7 @@ class StateMachine:
     def _end(self, execution: Execution, status: str, **details: Any) -> None:
         run = execution.run
         run.end = Ended(at=self._clock.now, status=status, state=execution.state, **details)
+        execution.history_events += 1
         execution.tries += 1
         execution.token = None
         self._note(_name(execution), f"{status} {run.end.error} in {execution.state!r}")
@@ -243,7 +277,9 @@ class StateMachine:
         execution.entered = self._clock.now
         execution.retries = {}
         execution.tries += 1
-        if name == self._document["StartAt"]:
+        execution.run.visits.append((self._clock.now, name))
+        execution.history_events += _ENTERED
+        if name == execution.document["StartAt"]:
             execution.entry_times.append(self._clock.now)
             execution.run.entries += 1
             execution.run.tries_of_entry = 0
@@ -255,13 +291,17 @@ class StateMachine:
         tries = execution.tries
 
         def action() -> None:
-            if execution.tries == tries and execution.running:
-                step(execution)
+            if execution.tries != tries or not execution.running:
+                return
+            if execution.history_events > HISTORY_EVENTS:
+                self._end(execution, "FAILED", error="States.Runtime", cause="too many history events")
+                return
+            step(execution)
 
         self._clock.after(seconds, action)
 
     def _run_state(self, execution: Execution) -> None:
-        state = self._document["States"][execution.state]
+        state = execution.document["States"][execution.state]
         try:
             match state["Type"]:
                 case "Task":
@@ -300,10 +340,11 @@ class StateMachine:
 
     def _try_task(self, execution: Execution, state: Json) -> None:
         execution.tries += 1
-        if execution.state == self._document["StartAt"]:
+        if execution.state == execution.document["StartAt"]:
             execution.run.last_entry_tried = self._clock.now
             execution.run.tries_of_entry += 1
         waits = state["Resource"] == INVOKE_AND_WAIT
+        execution.history_events += _SCHEDULED_AND_STARTED + (_SUBMITTED if waits else 0)
         execution.token = None
         if waits:
             execution.token = f"task-token-{len(self._tokens) + 1}-{_name(execution)}"
@@ -326,12 +367,16 @@ class StateMachine:
         unknown = set(arguments) - {"FunctionName", "Payload"}
         if unknown:
             raise UnknownField(f"Arguments: {unknown}")
-        payload = json.loads(json.dumps(arguments["Payload"]))
-        self._invoke(arguments["FunctionName"], payload, execution, answer)
+        text = json.dumps(arguments["Payload"], ensure_ascii=False)
+        if len(text.encode()) > OUTPUT_BYTES:
+            self._fail(execution, "States.DataLimitExceeded", "")
+            return
+        self._invoke(arguments["FunctionName"], json.loads(text), execution, answer)
 
     def _succeed(self, execution: Execution, result: Json) -> None:
-        state = self._document["States"][execution.state]
+        state = execution.document["States"][execution.state]
         execution.tries += 1
+        execution.history_events += _RESULT
         try:
             self._leave(execution, state=state, result=result)
         except QueryEvaluationError as error:
@@ -339,9 +384,10 @@ class StateMachine:
 
     def _fail(self, execution: Execution, error: str, cause: str) -> None:
         """A state failed: retry, catch, or end."""
-        state = self._document["States"][execution.state]
+        state = execution.document["States"][execution.state]
         execution.tries += 1
         execution.token = None
+        execution.history_events += _RESULT
         self._note(_name(execution), f"{execution.state!r} fails with {error}")
         exhausted = False
         for number, retrier in enumerate(state.get("Retry", [])):
@@ -354,6 +400,7 @@ class StateMachine:
                 delay = min(delay, retrier.get("MaxDelaySeconds", math.inf))
                 if retrier.get("JitterStrategy") == "FULL":
                     delay = self._choices.between(0.0, delay)
+                execution.run.pauses.append((self._clock.now, self._clock.now + delay))
                 self._soon(delay, execution, self._run_state)
                 return
             exhausted = True
@@ -377,6 +424,7 @@ class StateMachine:
     ) -> None:
         """Assign, compute the output, and go to the next state. `state` may be a state, choice or catcher."""
         output = self._output(execution, state, result, error)
+        execution.history_events += _LEFT
         assigned = self._evaluate(state.get("Assign", {}), execution, result, error)
         execution.variables.update(assigned)
         if state.get("End"):
@@ -401,18 +449,12 @@ class StateMachine:
         error: tuple[str, str] | None = None,
     ) -> Json:
         """Replace each `{% … %}` in the template by the expression's value."""
-        if isinstance(template, dict):
-            return {name: self._evaluate(value, execution, result, error) for name, value in template.items()}
-        if isinstance(template, list):
-            return [self._evaluate(value, execution, result, error) for value in template]
-        if not isinstance(template, str) or not template.startswith("{%"):
-            return template
         states: Json = {"input": execution.state_input, "context": self._context(execution)}
         if result is not None and result is not _NOTHING:
             states["result"] = result
         if error is not None:
             states["errorOutput"] = {"Error": error[0], "Cause": error[1]}
-        return evaluate(template, {"states": states, **execution.variables}, self._clock.now)
+        return _fill(template, {"states": states, **execution.variables}, self._clock.now)
 
     def _context(self, execution: Execution) -> Json:
         redrives = execution.run.redrive_count
@@ -447,12 +489,12 @@ def _name(execution: Execution) -> str:
 
 
 def _matches(names: list[str], error: str) -> bool:
-    """As the specification says: States.TaskFailed is any error but States.Timeout, States.ALL any at all."""
-    return (
-        error in names
-        or "States.ALL" in names
-        or ("States.TaskFailed" in names and error != "States.Timeout")
-    )
+    """Whether a Retry or a Catch matches. States.TaskFailed is any error but States.Timeout."""
+    if error in names:
+        return True
+    if error in _TERMINAL:
+        return False
+    return "States.ALL" in names or ("States.TaskFailed" in names and error != "States.Timeout")
 
 
 def iso(seconds: float) -> str:
@@ -465,13 +507,47 @@ _PARSE = Jsonata.JLambda(json.loads)
 _IMPURE = ("$now", "$random", "$uuid", "$shuffle", "$eval")
 
 
+# A path of names is looked up here: most expressions are one, and the library takes long for them.
+_PATH = re.compile(r"\{%\s*\$(\w+(?:\.[A-Za-z]\w*)*)\s*%\}")
+
+
+def _fill(template: Json, variables: Mapping[str, Json], now: float) -> Json:
+    if isinstance(template, dict):
+        return {name: _fill(value, variables, now) for name, value in template.items()}
+    if isinstance(template, list):
+        return [_fill(value, variables, now) for value in template]
+    if not isinstance(template, str) or not template.startswith("{%"):
+        return template
+    return evaluate(template, variables, now)
+
+
 def evaluate(template: str, variables: Mapping[str, Json], now: float) -> Json:
     """The value of `{% expression %}`. Raise QueryEvaluationError if it fails or has none."""
+    if path := _path(template):
+        return _look_up(template, path, variables)
     millis = Jsonata.JLambda(lambda: int(now * 1000))
     try:
         value = _compile(template).evaluate(None, {**variables, "parse": _PARSE, "millis": millis})
     except Exception as error:
         raise QueryEvaluationError(f"{template}: {error}") from error
+    if value is None:
+        raise QueryEvaluationError(f"{template} has no value")
+    return value
+
+
+@cache
+def _path(template: str) -> tuple[str, ...] | None:
+    match = _PATH.fullmatch(template)
+    return tuple(match[1].split(".")) if match else None
+
+
+def _look_up(template: str, path: tuple[str, ...], variables: Mapping[str, Json]) -> Json:
+    value: Json = variables
+    for name in path:
+        # A list would be a sequence to JSONata, which no path of our document meets.
+        if isinstance(value, list):
+            raise UnknownField(f"{template} leads through a list")
+        value = value.get(name) if isinstance(value, Mapping) else None
     if value is None:
         raise QueryEvaluationError(f"{template} has no value")
     return value

@@ -1,4 +1,4 @@
-"""Many schedules, and what they came to."""
+"""Many random schedules, and what they came to."""
 
 import time
 from collections import Counter
@@ -10,7 +10,7 @@ from tests.simulation.checks import violations
 from tests.simulation.choices import SeededChoices
 from tests.simulation.world import run_schedule
 
-_CHUNK = 500
+_CHUNK = 200
 
 
 @dataclass
@@ -48,7 +48,7 @@ def run_seeds(seeds: Iterable[int]) -> Tally:
 
 
 def soak(first_seed: int, runs: int, jobs: int, progress: Callable[[Tally], None]) -> Tally:
-    """Run `runs` schedules, in `jobs` processes. `progress` sees the tally as it grows."""
+    """Run `runs` schedules, in `jobs` processes. `progress` receives the tally as it grows."""
     began = time.monotonic()
     seeds = range(first_seed, first_seed + runs)
     chunks = [seeds[at : at + _CHUNK] for at in range(0, runs, _CHUNK)]

@@ -2,41 +2,54 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cache, partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
-from unittest.mock import patch
 
 from functions import canceller, checker, executor
-from functions.observability import lambda_handler, logger, metrics
+from functions.events import EXECUTION_STATUS_CHANGE, QUERY_STATE_CHANGE
+from functions.observability import lambda_handler
 from functions.runtime import Runtime
-from functions.settings import Settings
 from functions.task_table import TaskTable
-from infra.document import render_document
-from tests.simulation.athena import Athena, End, Plan, Query
+from tests.simulation.athena import Athena, Plan, Query, is_claim
 from tests.simulation.choices import Choices
 from tests.simulation.clock import BEGINNING, Clock, RanTooLong
+from tests.simulation.deployment import Deployment, EditDocument
 from tests.simulation.dynamodb import DynamoDb
-from tests.simulation.events import RULES, EventBus, Rules
-from tests.simulation.faults import Faults, draw_fault_profile
-from tests.simulation.interpreter import Execution, Quirks, Run, StateMachine, read_document
+from tests.simulation.events import RULES, STATE_MACHINE_ARN, WORK_GROUP, EventBus, Rule, Schedule
+from tests.simulation.faults import FaultProfile, Faults
+from tests.simulation.interpreter import Execution, Quirks, Run, StateMachine
 from tests.simulation.lambdas import Lambdas, Outcome
-from tests.simulation.stepfunctions import StepFunctions
+from tests.simulation.recording import Reports, recorded
+from tests.simulation.scenarios import (
+    CLAIM_PLAN,
+    DAY,
+    MINUTE,
+    NAMED_QUERY,
+    SECRET,
+    Scenario,
+    draw_deployment,
+    draw_faults,
+    draw_input,
+    draw_named_query,
+    draw_plan,
+    draw_scenario,
+)
+from tests.simulation.stepfunctions import Callback, StepFunctions
 
 if TYPE_CHECKING:
-    from logging import StreamHandler
-
     from mypy_boto3_athena import AthenaClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_stepfunctions import SFNClient
 
+MOST_ACTIONS = 60_000
 
-# In every statement, and nowhere else: where it turns up in a log line, SQL has leaked.
-SECRET = "secret-literal"
-MOST_ACTIONS = 20_000
-NAMED_QUERY = "0123abcd-named"
+# Seconds within which ListExecutions shows an end.
+LISTED_WITHIN = 5.0
+
+# As infra/ sets it, in seconds; tests/template/test_simulated_rules.py compares the two.
+EVENT_AGE = 6 * 3_600.0
 
 
 @dataclass(frozen=True)
@@ -51,45 +64,46 @@ class Subject:
     entry: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Intervals:
-    """The stack's settings, in seconds."""
-
-    patience: int
-    poll: int
-    back_off: int
-
-
 @dataclass(kw_only=True)
 class History:
-    """All that happened. `timeline` holds `(epoch seconds, who, what)`, `logs` the functions' log lines,
-    `told` the `(query id, end)` of each callback. `prompt` is how many seconds an undisturbed callback takes
-    at most: an event's way, a cold function, its calls, and clocks that disagree.
+    """All that happened. `deployments` are those that were in force, the first one first. `timeline` holds
+    `(epoch seconds, who, what)`. `prompt` is how many seconds an undisturbed callback takes at most: the
+    delivery of an event, a cold function, its calls, and clocks that disagree. `skew` is how far two clocks
+    differ at most, and `answers_lag` how many seconds Athena's answers lag behind its events. `sweeps`: the
+    schedule is there.
     """
 
-    intervals: Intervals
-    rules: Rules
+    deployments: list[Deployment]
     clock: Clock
     faults: Faults
     lambdas: Lambdas
     athena: Athena
-    bus: EventBus
     machine: StateMachine
+    table: DynamoDb
     busy: tuple[float, float]
+    token_seconds: float
     timeline: list[tuple[float, str, str]]
-    logs: list[str]
-    told: list[tuple[str, str]]
+    reports: Reports
+    callbacks: list[Callback]
+    sent_tokens: set[tuple[int, str]]
     prompt: float
+    skew: float
+    answers_lag: float
+    sweeps: bool
     never_rested: str = ""
 
     def text(self) -> str:
         """The timeline, one line for each thing that happened, in seconds from the beginning."""
-        intervals, profile = self.intervals, self.faults.profile
+        profile = self.faults.profile
         head = [
-            f"{intervals}",
-            f"level {profile.level}, rate {profile.rate}, until {profile.until - BEGINNING:.0f} s: "
-            + (", ".join(sorted(profile.kinds)) or "no faults"),
-            *(f"{execution.arn} {json.dumps(execution.input)}" for execution in self.machine.executions),
+            *map(str, self.deployments),
+            f"{profile.level}: rate {profile.rate}, until {profile.until - BEGINNING:.0f} s: "
+            + (", ".join(sorted(profile.kinds)) or "no random faults"),
+            *(
+                f"{each.service} down from {each.begins - BEGINNING:.0f} s to {each.ends - BEGINNING:.0f} s"
+                for each in profile.outages
+            ),
+            *(f"{each.arn} {json.dumps(each.input)[:300]}" for each in self.machine.executions),
         ]
         lines = [f"{time - BEGINNING:10.3f}  {who:<14} {what}" for time, who, what in self.timeline]
         return "\n".join([*head, "", *lines])
@@ -99,74 +113,98 @@ class History:
 class Variant:
     """What a mutant changes of the world, apart from the functions' code."""
 
-    rules: Rules = field(default_factory=lambda: RULES)
-    edit_document: Callable[[Any], None] | None = None
+    rules: tuple[Rule, ...] = RULES
+    edit_document: EditDocument | None = None
+    edit_deployment: Mapping[str, Any] = field(default_factory=dict)
+    scheduled: bool = True
 
 
-def run_schedule(choices: Choices, variant: Variant = Variant()) -> History:
+def run_schedule(choices: Choices, variant: Variant = Variant(), scenario: Scenario | None = None) -> History:
     """Draw a world, and run it until it rests."""
-    with _observed() as logs:
-        world = _World(choices, variant, logs)
-        try:
-            world.clock.run(most_actions=MOST_ACTIONS)
-        except RanTooLong as busy:
-            world.history.never_rested = str(busy)
-    return world.history
+    scenario = scenario or draw_scenario(choices)
+    world = World(
+        choices,
+        deployment=replace(draw_deployment(scenario, choices), **variant.edit_deployment),
+        faults=draw_faults(scenario, choices, BEGINNING),
+        scenario=scenario,
+        variant=variant,
+    )
+    world.draw_callers()
+    return world.run(MOST_ACTIONS)
 
 
-class _World:
-    def __init__(self, choices: Choices, variant: Variant, logs: list[str]) -> None:
+class World:
+    """The stack, and the AWS services that it runs on. `run` it once executions are planned.
+
+    `plan` is that of every query; without it each has one of its own.
+    """
+
+    def __init__(
+        self,
+        choices: Choices,
+        *,
+        deployment: Deployment,
+        faults: FaultProfile,
+        scenario: Scenario,
+        variant: Variant = Variant(),
+        plan: Plan | None = None,
+    ) -> None:
         self._choices = choices
+        self._scenario = scenario
+        self._variant = variant
+        self._plan = plan
+        self._deployment = deployment
         self.clock = clock = Clock()
-        timeline: list[tuple[float, str, str]] = []
-
-        def note(who: str, what: str) -> None:
-            timeline.append((clock.now, who, what))
-
-        self._note = note
-        self._patience = choices.pick((20, 60, 300))
-        intervals = Intervals(patience=self._patience, poll=choices.pick((30, 5)), back_off=10)
-        self._intervals = intervals
-        self.faults = Faults(draw_fault_profile(choices, clock), choices, clock)
-        # In some worlds events often come before the token that they are for, or find an executor at work.
-        slow_executor = choices.chance(0.2)
+        self._timeline: list[tuple[float, str, str]] = []
+        self.faults = Faults(faults, choices, clock)
+        slow = choices.pick(scenario.slow)
+        lags = choices.pick(scenario.lags)
+        answers_lag = choices.pick(scenario.answers_lag)
         self.lambdas = Lambdas(
             clock=clock,
             choices=choices,
             faults=self.faults,
-            note=note,
-            lags=choices.pick(((0.0,), (0.0, -0.05, 0.05))),
+            note=self._note,
+            lags=lags,
             slowest_start=choices.pick((0.15, 0.01)),
-            slowest_call={"executor": 0.3 if slow_executor else 0.06, "checker": 0.06, "canceller": 0.06},
+            # With a slow one, events often arrive before the token that they are for, or while it is at work.
+            slowest_call={
+                name: 0.3 if name == slow else 0.06 for name in ("executor", "checker", "canceller")
+            },
+            event_age=EVENT_AGE,
         )
-        self.bus = EventBus(
+        self._bus = EventBus(
             rules=variant.rules,
             clock=clock,
             choices=choices,
             faults=self.faults,
             lambdas=self.lambdas,
-            note=note,
+            note=self._note,
             slowest_event=choices.pick((0.3, 0.01)),
         )
         busy_from = clock.now + choices.pick((0.0, 0.0, 30.0))
-        busy = (busy_from, busy_from + choices.pick((0.0, 0.0, 0.0, 20.0, 200.0)))
+        busy = (busy_from, busy_from + choices.pick(scenario.busy_seconds))
+        token_seconds = choices.pick(scenario.token_seconds)
         self.athena = Athena(
             clock=clock,
             choices=choices,
             faults=self.faults,
             lambdas=self.lambdas,
-            note=note,
+            note=self._note,
             publish=self._publish_query,
             foresee=self._publish_state,
             plan_query=self._plan_query,
-            named_queries={NAMED_QUERY: {"QueryString": f"SELECT '{SECRET} named'", "Database": "d"}},
+            named_queries={NAMED_QUERY: draw_named_query(choices)},
             busy=busy,
+            answers_lag=answers_lag,
+            token_seconds=token_seconds,
         )
         self.machine = StateMachine(
-            _document(intervals, variant.edit_document),
+            deployment.document(variant.edit_document),
+            arn=STATE_MACHINE_ARN,
             clock=clock,
             choices=choices,
-            note=note,
+            note=self._note,
             invoke=self._invoke,
             ended=self._execution_ended,
             quirks=Quirks(
@@ -174,139 +212,213 @@ class _World:
                 redrive_count_from_the_start=choices.chance(0.5),
             ),
         )
-        self._callbacks = StepFunctions(self.machine, self.lambdas)
-        self.lambdas.handlers = self._handlers()
+        self._callbacks = StepFunctions(
+            self.machine, clock=clock, lambdas=self.lambdas, answers_lag=choices.pick((0.0, 1.0))
+        )
+        self._table = DynamoDb(
+            clock=clock,
+            faults=self.faults,
+            lambdas=self.lambdas,
+            expiry_lag=choices.pick((0.0, 2 * DAY)),
+            read_lag=choices.pick((0.0, 1.0)),
+        )
+        self._runtime = self._make_runtime()
+        self.lambdas.handlers = {
+            "executor": lambda_handler(lambda event: executor.run(event, self._runtime)),
+            "checker": lambda_handler(lambda event: checker.run(event, self._runtime)),
+            "canceller": lambda_handler(lambda event: canceller.run(event, self._runtime)),
+        }
+        self._sweeps = Schedule(
+            deployment.sweep_minutes * MINUTE,
+            clock=clock,
+            fire=lambda: self._bus.tick("canceller"),
+            at_rest=self._at_rest,
+        )
+        self._reports = Reports()
         self.history = History(
-            intervals=intervals,
-            rules=variant.rules,
+            deployments=[deployment],
             clock=clock,
             faults=self.faults,
             lambdas=self.lambdas,
             athena=self.athena,
-            bus=self.bus,
             machine=self.machine,
+            table=self._table,
             busy=busy,
-            timeline=timeline,
-            logs=logs,
-            told=self._callbacks.told,
-            prompt=2.5 if slow_executor else 1.0,
+            token_seconds=token_seconds,
+            timeline=self._timeline,
+            reports=self._reports,
+            callbacks=self._callbacks.callbacks,
+            sent_tokens=self._callbacks.sent,
+            prompt=(2.5 if slow else 1.0) + max(lags) - min(lags),
+            skew=max(lags) - min(lags),
+            answers_lag=answers_lag,
+            sweeps=variant.scheduled,
         )
-        self._aborts: dict[str, int] = {}
-        self._redrives_left = choices.pick((0, 0, 1, 2))
-        self._abort_soon = choices.chance(0.3)
-        self._start_executions()
+        self._aborted: set[Run] = set()
+        self._redrives_left = choices.pick(scenario.redrives)
+        self._abort_soon = choices.chance(scenario.abort)
 
-    def _handlers(self) -> Mapping[str, Callable[[Any, Any], Any]]:
-        runtime = Runtime(
-            settings=SETTINGS[self._intervals.poll],
+    def run(self, most_actions: int) -> History:
+        """Run until nothing is left to happen."""
+        with recorded(self._reports, lambda: self.lambdas.current):
+            try:
+                self.clock.run(most_actions=most_actions)
+            except RanTooLong as busy:
+                self.history.never_rested = str(busy)
+        return self.history
+
+    def _note(self, who: str, what: str) -> None:
+        self._timeline.append((self.clock.now, who, what))
+
+    def _at_rest(self) -> bool:
+        last_end = max(
+            (run.end.at for one in self.machine.executions for run in one.runs if run.end), default=0.0
+        )
+        return (
+            # A sweep may not see an end of a moment ago.
+            self.clock.now > last_end + LISTED_WITHIN
+            and not any(execution.running for execution in self.machine.executions)
+            and all(query.ended for query in self.athena.queries.values())
+            and not self.lambdas.under_way
+            and not self._bus.under_way
+            and self.faults.ceased
+            and self.clock.now >= self.history.busy[1]
+        )
+
+    def _make_runtime(self) -> Runtime:
+        settings = self._deployment.settings()
+        return Runtime(
+            settings=settings,
             athena=cast("AthenaClient", self.athena),
             stepfunctions=cast("SFNClient", self._callbacks),
-            table=TaskTable(cast("DynamoDBClient", DynamoDb(self.lambdas)), "tasks", 2_592_000),
+            table=TaskTable(
+                cast("DynamoDBClient", self._table), settings.task_table, settings.task_ttl_seconds
+            ),
             now=self.lambdas.now,
+            sleep=self.lambdas.sleep,
         )
-        return {
-            "executor": lambda_handler(lambda event: executor.run(event, runtime)),
-            "checker": lambda_handler(lambda event: checker.run(event, runtime)),
-            "canceller": lambda_handler(lambda event: canceller.run(event, runtime)),
-        }
 
-    # Executions: what callers and operators do.
+    # Callers and operators.
 
-    def _start_executions(self) -> None:
-        first = self._draw_input(1)
-        self._start_later(1, first, 0.0)
-        if self._choices.chance(0.15):
-            same = self._choices.chance(0.5)
-            self._start_later(
-                2, copy.deepcopy(first) if same else self._draw_input(2), self._choices.between(0.0, 30.0)
-            )
-        if self.faults.happens("event of a stranger"):
-            request = {"QueryString": f"SELECT '{SECRET} of a stranger'"}
-            self.clock.after(self._choices.between(0.0, 5.0), lambda: self._submit(request))
+    def draw_callers(self) -> None:
+        """Plan one or two executions, and what else happens in this world."""
+        choices, scenario = self._choices, self._scenario
+        first = draw_input(scenario, choices, 1)
+        self.start(1, first, 0.0)
+        if choices.chance(scenario.second_execution):
+            same = choices.chance(0.5)
+            second = copy.deepcopy(first) if same else draw_input(scenario, choices, 2)
+            self.start(2, second, choices.between(0.0, 30.0))
+        if choices.chance(scenario.stranger):
+            text = first.get("QueryString") if isinstance(first, dict) else None
+            self.clock.after(choices.between(0.0, 5.0), partial(self._submit_for_a_stranger, text))
+        if self.faults.happens("event of an unknown query"):
+            self.clock.after(choices.between(0.0, 5.0), partial(self._submit_for_a_stranger, None))
+        if choices.chance(scenario.update):
+            self.clock.after(self._draw_moment(), self._update)
+        if choices.chance(scenario.named_query_changes):
+            self.clock.after(self._draw_moment(), self._change_named_query)
 
-    def _submit(self, request: Mapping[str, Any]) -> None:
-        self.athena.submit(request, None)
+    def _draw_moment(self) -> float:
+        return self._choices.between(0.0, self._choices.pick((1.0, 10.0, 100.0, 400.0)))
 
-    def _start_later(self, number: int, execution_input: Any, delay: float) -> None:
-        def start() -> None:
-            execution = self.machine.start(
-                f"arn:aws:states:::execution:the-machine:run-{number}", execution_input
-            )
+    def start(self, number: int, execution_input: Any, delay: float) -> None:
+        """Plan the execution called run-NUMBER."""
+
+        def begin() -> None:
+            arn = STATE_MACHINE_ARN.replace(":stateMachine:", ":execution:") + f":run-{number}"
+            execution = self.machine.start(arn, execution_input)
+            self._wake_sweeps()
             self._plan_abort(execution)
 
-        self.clock.after(delay, start)
+        self.clock.after(delay, begin)
 
-    def _draw_input(self, number: int) -> Any:
-        pick, chance = self._choices.pick, self._choices.chance
-        if chance(0.03):
-            return pick(
-                (
-                    {},
-                    [],
-                    "SELECT 1",
-                    {"QueryString": " ", "TimeoutSeconds": "soon"},
-                    {"QueryString": "SELECT 1", "TimeoutSeconds": 0},
-                    {"QueryString": "SELECT 1", "TimeoutSeconds": [1, 2]},
-                    {"QueryString": "SELECT 1", "Sql": SECRET},
-                    {"QueryString": "SELECT 1", "NamedQueryId": NAMED_QUERY},
-                )
-            )
-        request: dict[str, Any] = {}
-        if chance(0.05):
-            request["NamedQueryId"] = pick((NAMED_QUERY, "0000-absent"))
+    def _wake_sweeps(self) -> None:
+        if self._variant.scheduled:
+            self._sweeps.wake()
+
+    def _submit_for_a_stranger(self, text: str | None) -> None:
+        """Somebody runs a query in the workgroup, perhaps one with the statement of an execution."""
+        request = {
+            "QueryString": text or f"SELECT '{SECRET} of a stranger'",
+            "QueryExecutionContext": {"Database": self._deployment.default_database},
+        }
+        self.athena.submit(request, None)
+
+    def _update(self) -> None:
+        """The stack is deployed again with other settings: new executions have a new document."""
+        self._deployment = replace(
+            self._deployment,
+            patience_seconds=self._choices.pick(self._scenario.patience),
+            poll_seconds=self._choices.pick(self._scenario.poll),
+            poll_growth=self._choices.pick(self._scenario.growth),
+            max_attempts=self._choices.pick((1, 2, 3)),
+            default_database=self._choices.pick(("sales", "marketing")),
+        )
+        self._note("deployment", str(self._deployment))
+        self.history.deployments.append(self._deployment)
+        self.machine.document = self._deployment.document(self._variant.edit_document)
+        self._runtime = self._make_runtime()
+
+    def _change_named_query(self) -> None:
+        if self._choices.chance(0.5):
+            self._note("athena", "the named query is edited")
+            self.athena.named_queries[NAMED_QUERY] = draw_named_query(self._choices)
         else:
-            verb = pick(
-                ("SELECT", "SELECT", "INSERT INTO t SELECT", "SELECT REFUSED" if chance(0.1) else "SELECT")
-            )
-            request["QueryString"] = f"{verb} '{SECRET} {number}'"
-        if chance(0.3):
-            request["TimeoutSeconds"] = pick((1, 5, 40, self._patience, 400))
-        if chance(0.5):
-            request["MaxAttempts"] = pick((1, 3))
-        if chance(0.3):
-            request["Idempotent"] = pick((True, False))
-        if chance(0.1):
-            request["PreviewRows"] = 1
-        return request
+            self._note("athena", "the named query is deleted")
+            self.athena.named_queries.pop(NAMED_QUERY, None)
 
     def _plan_abort(self, execution: Execution) -> None:
         if not self._abort_soon or not self._choices.chance(0.8):
             return
-        run, status = execution.run, self._choices.pick(("ABORTED", "ABORTED", "TIMED_OUT"))
-        delay = self._choices.between(0.0, self._choices.pick((1.0, 1.0, 10.0, 60.0, 1.2 * self._patience)))
-        self._aborts[execution.arn] = run.redrive_count
+        self.abort(execution, self._choices.between(0.0, self._choices.pick(self._scenario.abort_within)))
 
-        def abort() -> None:
+    def abort(self, execution: Execution, delay: float) -> None:
+        """Plan a StopExecution of the present run."""
+        run = execution.run
+        self._aborted.add(run)
+
+        def stop() -> None:
             if execution.run is run:
-                self.machine.stop(execution, status)
+                self.machine.stop(execution, "ABORTED")
 
-        self.clock.after(delay, abort)
+        self.clock.after(delay, stop)
+
+    def abort_later(self, number: int, delay: float) -> None:
+        """Plan a StopExecution of the execution called run-NUMBER."""
+
+        def stop() -> None:
+            for execution in self.machine.executions:
+                if execution.arn.endswith(f":run-{number}"):
+                    self.machine.stop(execution, "ABORTED")
+
+        self.clock.after(delay, stop)
 
     def _execution_ended(self, execution: Execution, run: Run) -> None:
         assert run.end is not None
-        subject = Subject(execution, run, len(execution.entry_times))
-        self.bus.publish(
-            {
-                "source": "aws.states",
-                "detail-type": "Step Functions Execution Status Change",
-                "detail": {
-                    "executionArn": execution.arn,
-                    "stateMachineArn": "the-machine",
-                    "status": run.end.status,
-                    "redriveCount": run.redrive_count,
-                },
-            },
-            subject,
+        detail = {
+            "executionArn": execution.arn,
+            "stateMachineArn": STATE_MACHINE_ARN,
+            "status": run.end.status,
+            "redriveCount": run.redrive_count,
+            "input": json.dumps(execution.input),
+        }
+        if run.end.error:
+            detail["error"] = run.end.error
+        self._bus.publish(
+            {"source": "aws.states", "detail-type": EXECUTION_STATUS_CHANGE, "detail": detail},
+            Subject(execution, run, len(execution.entry_times)),
         )
         if run.end.status != "SUCCEEDED" and self._redrives_left > 0:
             self._redrives_left -= 1
             self.clock.after(
-                self._choices.between(0.0, self._choices.pick((0.5, 5.0, 100.0))),
+                self._choices.between(0.0, self._choices.pick(self._scenario.redriven_within)),
                 partial(self._redrive, execution),
             )
 
     def _redrive(self, execution: Execution) -> None:
         self.machine.redrive(execution)
+        self._wake_sweeps()
         self._plan_abort(execution)
 
     def _invoke(
@@ -315,45 +427,23 @@ class _World:
         subject = Subject(execution, execution.run, len(execution.entry_times))
         self.lambdas.invoke(function, payload, subject=subject, answer=answer)
 
-    # Queries: what Athena does.
+    # Queries.
 
-    def _plan_query(self, subject: Subject | None) -> Plan:
-        pick, between = self._choices.pick, self._choices.between
-        seconds = pick((0.0, 0.05, 0.2, 2.0, 2.0, 20.0, self._patience + 3 * self._intervals.poll))
-        if subject is not None and self._somebody_stops(subject):
-            seconds = pick((seconds, 20_000.0))
-        ends_after = seconds if seconds > 1_000 else between(0.0, seconds)
-        end: End = pick(
-            (
-                "success",
-                "success",
-                "success",
-                "user error",
-                "transient failure",
-                "transient failure",
-                pick(("cancelled by somebody", "failed, then on")),
-            )
-        )
-        transient = end == "transient failure" or (end == "failed, then on" and self._choices.chance(0.5))
-        category, retryable = pick(((1, False), (2, True), (3, True))) if transient else (2, False)
-        return Plan(
-            runs_after=ends_after * between(0.0, 0.9),
-            requeued=self._choices.chance(0.1),
-            ends_after=ends_after,
-            end=end,
-            category=category,
-            retryable=retryable,
-        )
+    def _plan_query(self, request: Mapping[str, Any], subject: Subject | None) -> Plan:
+        if is_claim(request):
+            return CLAIM_PLAN
+        if self._plan is not None:
+            return self._plan
+        return draw_plan(self._scenario, self._choices, may_be_endless=self._somebody_stops(subject))
 
-    def _somebody_stops(self, subject: Subject) -> bool:
-        """Whether a query that never ends is fair: its execution has a deadline, or an abort before it."""
+    def _somebody_stops(self, subject: Subject | None) -> bool:
+        """Whether the query's execution has a deadline, or is aborted, or has ended already."""
+        if subject is None:
+            return False
         execution = subject.execution
         if subject.run.end is not None or subject.run is not execution.run:
             return True
-        return (
-            "TimeoutSeconds" in execution.input
-            or self._aborts.get(execution.arn) == subject.run.redrive_count
-        )
+        return "TimeoutSeconds" in execution.input or subject.run in self._aborted
 
     def _publish_query(self, query: Query, state: str, previous: str | None) -> None:
         self._publish_state(query, state, previous)
@@ -367,79 +457,11 @@ class _World:
             "currentState": state,
             "statementType": "DML",
             "queryExecutionId": query.id,
-            "workgroupName": "the-work-group",
+            "workgroupName": WORK_GROUP,
             "sequenceNumber": str(len(query.history)),
         }
         if previous is not None:
             detail["previousState"] = previous
-        self.bus.publish(
-            {"source": "aws.athena", "detail-type": "Athena Query State Change", "detail": detail},
-            query.subject,
+        self._bus.publish(
+            {"source": "aws.athena", "detail-type": QUERY_STATE_CHANGE, "detail": detail}, query.subject
         )
-
-
-SETTINGS = {
-    poll: Settings(
-        task_table="tasks",
-        work_group="the-work-group",
-        region="eu-west-1",
-        state_machine_arn="arn:aws:states:eu-west-1:123456789012:stateMachine:queries",
-        default_database="d",
-        default_catalog="c",
-        max_attempts=2,
-        usd_per_terabyte=5.0,
-        bytes_scanned_limit=1_000_000_000,
-        poll_seconds=poll,
-        poll_growth=0.1,
-        task_ttl_days=30,
-    )
-    for poll in (5, 30)
-}
-
-
-def _document(intervals: Intervals, edit: Callable[[Any], None] | None) -> Any:
-    document = _read_document(intervals)
-    if edit is not None:
-        document = copy.deepcopy(document)
-        edit(document)
-    return document
-
-
-@cache
-def _read_document(intervals: Intervals) -> Any:
-    return read_document(
-        render_document(),
-        {
-            "ExecutorArn": "executor",
-            "CheckerArn": "checker",
-            "PatienceSeconds": intervals.patience,
-            "BackOffSeconds": intervals.back_off,
-        },
-    )
-
-
-class _Lines:
-    """A stream for a logging handler."""
-
-    def __init__(self, lines: list[str]) -> None:
-        self.write = lines.append
-
-    def flush(self) -> None:
-        pass
-
-
-@contextmanager
-def _observed() -> Iterator[list[str]]:
-    """Collect the functions' log lines; drop their metrics, which are names and numbers."""
-    lines: list[str] = []
-    handler = cast("StreamHandler[Any]", logger.handlers[0])
-    before = handler.setStream(_Lines(lines))
-    try:
-        with patch.object(metrics, "add_metric", _drop):
-            yield lines
-    finally:
-        handler.setStream(before)
-
-
-def _drop(*_arguments: Any) -> None:
-    pass
