@@ -95,3 +95,6 @@ def _stop_at_deadline(item: QueryItem, runtime: Runtime) -> None:
     logger.info("deadline passed, query stopped")
     runtime.table.record_deadline(item.query_id, runtime.now())
     queries.stop(runtime.athena, item.query_id)
+    if item.recorded_state:
+        # The event may be that of an earlier stop, which Athena does not report yet.
+        settle_after_event(runtime, runtime.table.find_query(item.query_id), "executor")

@@ -5,6 +5,7 @@ read: nothing is ever ignored. Semantics follow the Amazon States Language speci
 Functions developer guide ("Service integration patterns", "Redriving executions").
 """
 
+import copy
 import json
 import math
 import re
@@ -525,6 +526,27 @@ def evaluate(template: str, variables: Mapping[str, Json], now: float) -> Json:
     """The value of `{% expression %}`. Raise QueryEvaluationError if it fails or has none."""
     if path := _path(template):
         return _look_up(template, path, variables)
+    moment = now if "$millis" in template else None
+    known = (template, moment, repr([_find(path, variables) for path in _paths_in(template)]))
+    if known not in _VALUES:
+        if len(_VALUES) > _MOST_VALUES:
+            _VALUES.clear()
+        _VALUES[known] = _evaluate(template, variables, now)
+    return copy.deepcopy(_VALUES[known])
+
+
+# An expression depends on the paths in it and on the time only. The library takes long, so values are kept.
+_VALUES: dict[tuple[str, float | None, str], Json] = {}
+_MOST_VALUES = 10_000
+_PATHS = re.compile(r"\$([A-Za-z]\w*(?:\.[A-Za-z]\w*)*)")
+
+
+@cache
+def _paths_in(template: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(match[1].split(".")) for match in _PATHS.finditer(template))
+
+
+def _evaluate(template: str, variables: Mapping[str, Json], now: float) -> Json:
     millis = Jsonata.JLambda(lambda: int(now * 1000))
     try:
         value = _compile(template).evaluate(None, {**variables, "parse": _PARSE, "millis": millis})
@@ -542,14 +564,22 @@ def _path(template: str) -> tuple[str, ...] | None:
 
 
 def _look_up(template: str, path: tuple[str, ...], variables: Mapping[str, Json]) -> Json:
-    value: Json = variables
-    for name in path:
-        # A list would be a sequence to JSONata, which no path of our document meets.
-        if isinstance(value, list):
-            raise UnknownField(f"{template} leads through a list")
-        value = value.get(name) if isinstance(value, Mapping) else None
+    value = _find(path, variables)
+    # To JSONata a list on the way is a sequence, which no path of our document meets.
+    if isinstance(value, list) and len(path) > 1:
+        raise UnknownField(f"{template} leads to a list")
     if value is None:
         raise QueryEvaluationError(f"{template} has no value")
+    return value
+
+
+def _find(path: tuple[str, ...], variables: Mapping[str, Json]) -> Json:
+    """The value at the path, or the list that is met on the way."""
+    value: Json = variables
+    for name in path:
+        if isinstance(value, list):
+            break
+        value = value.get(name) if isinstance(value, Mapping) else None
     return value
 
 

@@ -342,12 +342,18 @@ def test_a_stop_that_failed_at_the_deadline_is_repeated(stubbed: Stubbed) -> Non
 
 
 def test_an_event_that_athena_does_not_confirm_leaves_the_deadline_in_force(stubbed: Stubbed) -> None:
+    """The event may be that of an earlier stop: then Athena reports the end within seconds."""
     stubbed.put_item(EXECUTION, started(entry=LATE_ENTRY, entered=NOW - 60))
-    stubbed.put_item(QUERY, terms(Deadline=number(NOW - 30), State={"S": "FAILED"}))
+    stubbed.put_item(QUERY, terms(Deadline=number(NOW - 30), State={"S": "CANCELLED"}))
     stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("RUNNING"))
     stubbed.expect("StopQueryExecution", {"QueryExecutionId": QUERY})
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("RUNNING"))
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("CANCELLED"))
+    stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.TimedOut")
 
     executor.run(late(StateName="Wait"), stubbed.runtime)
+
+    assert stubbed.clock.now - NOW < 2
 
 
 def test_a_query_that_ended_before_its_deadline_was_checked_is_settled_as_it_ended(stubbed: Stubbed) -> None:
