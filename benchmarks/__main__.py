@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from benchmarks.result import Result, Skipped
 
 # In the order in which they run: the fast ones first.
-NAMES = ("package", "cold", "warm", "lag")
+NAMES = ("package", "work", "cost", "cold", "warm", "lag")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
