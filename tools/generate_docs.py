@@ -228,6 +228,16 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def _states() -> str:
+    """States entered by the duration of the query, from the benchmark of work."""
+    table = Result.read("work").tables[0]
+    duration, event, states = (table.columns.index(name) for name in ("duration", "event", "transitions"))
+    arrives = [row for row in table.rows if row[event] == "arrives"]
+    counts = " | ".join(str(row[states]) for row in arrives)
+    header = ("query runs for", *(row[duration] for row in arrives))
+    return f"{_table(header, [f'| states entered | {counts} |'])}\n\nPrinted by `python -m benchmarks work`."
+
+
 _PARTS: Mapping[str, Callable[[], str]] = {
     "settings": _settings,
     "input": lambda: _schema("input"),
@@ -237,6 +247,7 @@ _PARTS: Mapping[str, Callable[[], str]] = {
     "causes": _causes,
     "decisions": _decisions,
     "lag": _lag,
+    "states": _states,
     "mutants": _mutants,
     "outages": _outages,
     "transitions": _transitions,
