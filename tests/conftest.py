@@ -2,9 +2,11 @@
 
 import os
 
+from functions.metric_names import METRICS_NAMESPACE
+
 os.environ |= {
     "POWERTOOLS_SERVICE_NAME": "queries",
-    "POWERTOOLS_METRICS_NAMESPACE": "AthenaQueries",
+    "POWERTOOLS_METRICS_NAMESPACE": METRICS_NAMESPACE,
     # Otherwise Powertools reads LOG_LEVEL, which the tests of the local Athena set for MiniStack.
     "POWERTOOLS_LOG_LEVEL": "INFO",
 }

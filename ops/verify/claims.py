@@ -10,6 +10,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from functions.events import TERMINAL_STATES
+from functions.metric_names import METRICS_NAMESPACE
 from ops.execution import Run
 from ops.verify.session import SLOW, Failed, Session, Skipped, expect, reason_of
 
@@ -157,7 +159,7 @@ def abort(session: Session) -> str:
 
 def _ended_state(session: Session, query_id: str) -> str | None:
     state: str = session.query(query_id)["Status"]["State"]
-    return state if state in {"SUCCEEDED", "FAILED", "CANCELLED"} else None
+    return state if state in TERMINAL_STATES else None
 
 
 @claim("redrive", "a redrive of an aborted execution starts a new query, with a new entry")
@@ -329,7 +331,7 @@ def metrics(session: Session) -> str:
 
     def names() -> set[str]:
         pages = cloudwatch.get_paginator("list_metrics").paginate(
-            Namespace="AthenaQueries", Dimensions=dimensions
+            Namespace=METRICS_NAMESPACE, Dimensions=dimensions
         )
         return {metric["MetricName"] for page in pages for metric in page["Metrics"]}
 

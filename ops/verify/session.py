@@ -9,6 +9,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from functions.task_table import TaskTable
 from ops import execution
 from ops.deployment import Deployment
 from ops.execution import Run
@@ -101,15 +102,11 @@ class Session:
 
     def query_of(self, arn: str) -> str:
         """The query that an execution has started, once it is registered in the task table."""
+        table = TaskTable(self.client("dynamodb"), self.deployment.output("TaskTableName"), ttl_seconds=0)
 
         def registered() -> str | None:
-            item = self.client("dynamodb").get_item(
-                TableName=self.deployment.output("TaskTableName"), Key={"Id": {"S": arn}}, ConsistentRead=True
-            )
-            starts = [
-                value["M"] for name, value in item.get("Item", {}).items() if name.startswith("Started/")
-            ]
-            return max(starts, key=lambda one: float(one["Entered"]["N"]))["QueryId"]["S"] if starts else None
+            newest = table.find_execution(arn).newest_query
+            return newest.query_id if newest else None
 
         found: str = self.wait("the query is registered", registered)
         return found

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 import pytest
 
+from functions.metric_names import METRICS_NAMESPACE
+from functions.task_table import STARTED
 from local import stack as local_stack
 from local.stack import Stack
 from ops.execution import Run, follow, start
@@ -75,9 +77,7 @@ class Deployment:
             ConsistentRead=True,
         )
         attributes = item.get("Item", {})
-        return [
-            value["M"]["QueryId"]["S"] for name, value in attributes.items() if name.startswith("Started/")
-        ]
+        return [value["M"]["QueryId"]["S"] for name, value in attributes.items() if name.startswith(STARTED)]
 
     def running_queries(self, execution_arn: str) -> list[str]:
         ids = self.queries_of(execution_arn)
@@ -115,7 +115,7 @@ class Deployment:
         """A data point as the functions would emit it."""
         dimensions = [{"Name": "service", "Value": self.stack.name}]
         point = {"MetricName": name, "Value": value, "Unit": "Milliseconds", "Dimensions": dimensions}
-        self.client("cloudwatch").put_metric_data(Namespace="AthenaQueries", MetricData=[point])
+        self.client("cloudwatch").put_metric_data(Namespace=METRICS_NAMESPACE, MetricData=[point])
 
     def reported_and_actual(self, execution: dict[str, Any]) -> tuple[str, str]:
         """The outcome of an ended execution (DescribeExecution), and the state of its query in Athena."""
