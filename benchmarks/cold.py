@@ -1,4 +1,4 @@
-"""Cold start of the functions beside bare boto3 handlers that make the same calls, in instructions.
+"""Cold start of the functions and of bare boto3 handlers that make the same calls, in instructions.
 
 A fresh interpreter of the runtime's version imports the handler from the bundle, makes its clients and serves
 its first event against a TLS server on this machine. `valgrind --tool=callgrind` counts, so a busy machine
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 WORK = ROOT / "build" / "benchmarks"
 GOAL = 1.0
 
-# boto3 as the runtime has it, with bytecode.
+# boto3 with bytecode, as in the runtime.
 _SDK = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
 
 

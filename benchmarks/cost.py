@@ -1,4 +1,4 @@
-"""USD per million queries against the duration of a query, ours beside the alternatives.
+"""USD per million queries against the duration of a query, for this project and the alternatives.
 
 Athena's own price, logs and data transfer are the same for all and left out. Ours is counted by
 benchmarks/work.py; the alternatives follow from their definitions. The prices are in prices.json, with their
@@ -24,7 +24,7 @@ _DOCUMENT = json.loads((Path(__file__).parent / "prices.json").read_text())
 _PRICES: dict[str, float] = {price["name"]: price["per_million"] for price in _DOCUMENT["prices"]}
 
 _FUNCTION_GB = 0.5
-# A function that waits needs no more than the least memory; it ends after 15 minutes (Lambda quotas).
+# A function that waits needs only the minimum memory; it ends after 15 minutes (Lambda quotas).
 _WAITING_GB = 0.125
 _LONGEST_FUNCTION_SECONDS = 15 * MINUTE
 # An invocation with one call, as in the simulation: 30 ms on average.

@@ -1,4 +1,4 @@
-"""The first event of each function, and what AWS answers to its calls."""
+"""The first event of each function, and AWS's responses to its calls."""
 
 from typing import Any
 
@@ -65,7 +65,7 @@ EVENTS: dict[str, dict[str, Any]] = {
     },
 }
 
-# The calls that the event takes, in order, with their answers.
+# The calls for the event, in order, with their responses.
 ANSWERS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "executor": [
         ("UpdateItem", {}),
@@ -88,7 +88,7 @@ ANSWERS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     ],
 }
 
-# What the deployment sets, and Lambda itself.
+# What the deployment and Lambda set.
 ENVIRONMENT = {
     "TASK_TABLE": "tasks",
     "WORK_GROUP": "AthenaQueries",

@@ -1,7 +1,7 @@
-"""What Lambda does at a cold start, in a fresh interpreter: import a handler, and call it with one event.
+"""Lambda's cold start in a fresh interpreter: import a handler, and call it with one event.
 
-`first_event.py MODULE EVENT TIMES` then calls it so many times more, and prints the mean of the CPU seconds
-that these took. Without arguments it does only what precedes any handler.
+`first_event.py MODULE EVENT TIMES` then calls it TIMES times more, and prints the mean of their
+CPU seconds. Without arguments it does only what precedes any handler.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Lag on the local stack: from a query's completion to the end of its execution, beside the polling design.
+"""Lag on the local stack, from a query's completion to the end of its execution, and of the polling design.
 
 The polling state machine (benchmarks/original/) is deployed to the same stack twice, with a wait of 30 s and
 of 5 s. All three run the same queries at the same time, in rounds of one duration. A duration of 5 s or more
@@ -48,7 +48,7 @@ def measure(*, small: bool) -> Result:
         draw_phase = random.Random(1)  # noqa: S311 - not for security
         lags: dict[str, dict[float, list[float]]] = {name: {} for name in machines}
         for duration in durations * rounds:
-            # How late a poll is depends on its phase, which must not follow from round numbers.
+            # The lag of a poll depends on its phase, which must not follow from round numbers.
             phase = draw_phase.uniform(0, polling[-1]) if duration >= polling[-1] else 0.0
             stack.hold_queries(duration + phase)
             with ThreadPoolExecutor(len(machines)) as pool:
@@ -114,7 +114,7 @@ def _deploy(stack: Stack, wait_seconds: int) -> str:
 
 
 def _run(stack: Stack, state_machine_arn: str, count: int) -> list[float]:
-    """Run so many queries at once; return each lag in seconds."""
+    """Run queries at once; return the lag of each in seconds."""
     stepfunctions, athena = stack.client("stepfunctions"), stack.client("athena")
     started = [
         stepfunctions.start_execution(stateMachineArn=state_machine_arn, input='{"QueryString": "SELECT 1"}')

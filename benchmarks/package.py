@@ -1,4 +1,4 @@
-"""Size of the functions' deployment package with its bytecode, and what of it no function imports."""
+"""Size of the functions' deployment package with its bytecode, and the modules that no function imports."""
 
 import os
 import subprocess
@@ -64,7 +64,7 @@ def unused(folder: Path) -> list[str]:
 
 
 def _zipped(folder: Path) -> int:
-    """Bytes of the package as it is uploaded."""
+    """Size of the uploaded package in bytes."""
     with tempfile.TemporaryFile() as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in sorted(folder.rglob("*")):

@@ -1,4 +1,4 @@
-"""What a benchmark finds: a table, a figure and the goal that it is held against."""
+"""The result of a benchmark: tables, a figure, and the goal that it is compared with."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 class Skipped(Exception):
-    """The benchmark cannot run on this machine. Its text says what is missing."""
+    """The benchmark cannot run on this machine. Its text names what is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Result:
     held: bool
 
     def text(self) -> str:
-        """The tables, and the line that ends a benchmark."""
+        """The tables, and the last line of a benchmark."""
         tables = [f"{table.title}\n\n{table.text()}\n" for table in self.tables]
         return "\n".join([*tables, self.verdict()])
 
@@ -62,7 +62,7 @@ class Result:
         return f"{self.name}: {self.figure} (goal {self.goal}): {'held' if self.held else 'missed'}"
 
     def write(self, folder: Path = RESULTS) -> None:
-        """Write it to `folder`/NAME.json, from where docs/performance.md takes it."""
+        """Write it to `folder`/NAME.json, the source of docs/performance.md."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{self.name}.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
 

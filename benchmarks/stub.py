@@ -29,7 +29,7 @@ class Stub:
         self._answers: Answers = ()
 
     def expect(self, answers: Answers) -> None:
-        """Answer these from now on, over and over."""
+        """Answer these from now on, repeatedly."""
         self.calls, self._answers = [], answers
 
     def answer(self, operation: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Warm path of the functions beside bare boto3 handlers that make the same calls, in instructions per event.
+"""Warm path of the functions and of bare boto3 handlers with the same calls, in instructions per event.
 
 Counted like benchmarks/cold.py: a run with more events, less a run with the first event only. The calls
 before the one that matters to a caller are listed with it.

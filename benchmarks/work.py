@@ -31,7 +31,7 @@ _WITHOUT_EVENTS = Variant(rules=tuple(rule for rule in RULES if rule.function !=
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What one query took. `seconds` is the virtual run time of its functions."""
+    """The work of one query. `seconds` is the virtual run time of its functions."""
 
     transitions: int
     invocations: int
@@ -49,7 +49,7 @@ class Work:
 
 
 def count(duration: float, *, event_arrives: bool = True) -> Work:
-    """Run one query of this many seconds, and count what it takes until its execution has ended."""
+    """Run one query of so many seconds, and count the work until its execution has ended."""
     world = World(
         SeededChoices(1),
         deployment=Deployment(),
