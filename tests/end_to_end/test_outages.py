@@ -95,7 +95,9 @@ def without_rule(deployment: Deployment) -> Iterator[Callable[[str], None]]:
 
     def disable(text: str) -> None:
         rules: list[dict[str, Any]] = events.list_rules()["Rules"]
-        [name] = [rule["Name"] for rule in rules if text in rule["Name"]]
+        # Other tests have stacks of their own beside this one.
+        own = [rule["Name"] for rule in rules if rule["Name"].startswith(f"{deployment.stack.name}-Workflow")]
+        [name] = [rule for rule in own if text in rule]
         events.disable_rule(Name=name)
         disabled.append(name)
 
