@@ -26,7 +26,7 @@ def every_execution_ends(history: History) -> Iterator[str]:
         yield history.never_rested
     for execution in history.machine.executions:
         if execution.running:
-            yield f"{name_of(execution)} waits in {execution.state!r} for ever"
+            yield f"{name_of(execution)} waits in {execution.state!r} indefinitely"
 
 
 def ends_with_true_final_state(history: History) -> Iterator[str]:

@@ -45,7 +45,7 @@ def no_callback_fault_is_swallowed(history: History) -> Iterator[str]:
 
 
 def no_preview_fault_is_fatal(history: History) -> Iterator[str]:
-    """A result that cannot be read fails nothing."""
+    """A query whose result cannot be read still succeeds."""
     for invocation in history.lambdas.invocations:
         faults = [(call, fault) for call, fault in invocation.calls if fault is not None]
         preview = [fault for call, fault in faults if call == "GetQueryResults" and fault in _FAILED_CALLS]

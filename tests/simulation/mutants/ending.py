@@ -276,7 +276,7 @@ def _(patches: Patches) -> None:
 
 @code(
     "the deadline is not recorded",
-    "a query that was stopped at its deadline looks cancelled",
+    "a query that was stopped at its deadline ends as Cancelled",
     caught_by="ends_with_true_final_state",
     scenario="deadlines",
 )
@@ -286,7 +286,7 @@ def _(patches: Patches) -> None:
 
 @code(
     "every late end is a deadline",
-    "a query that somebody cancelled looks timed out",
+    "a query that somebody cancelled ends as TimedOut",
     caught_by="ends_with_true_final_state",
     scenario="deadlines",
 )
@@ -332,7 +332,7 @@ def _(patches: Patches) -> None:
 
 @code(
     "a query starts after its deadline",
-    "the executor does not look at the time first",
+    "the executor does not compare the time first",
     caught_by="no_start_after_deadline",
     scenario="full",
 )

@@ -75,7 +75,7 @@ def _(patches: Patches) -> None:
 
 
 @code(
-    "the scan limit looks like a cancellation",
+    "the scan limit counts as a cancellation",
     "the caller searches for who stopped it",
     caught_by="ends_with_true_final_state",
 )
@@ -130,7 +130,7 @@ def _(patches: Patches) -> None:
 
 
 @code(
-    "the bytes are left out of a cause", "a query that was billed looks free", caught_by="reports_the_truth"
+    "the bytes are left out of a cause", "a query that was billed appears free", caught_by="reports_the_truth"
 )
 def _(patches: Patches) -> None:
     make = outcome.error_of

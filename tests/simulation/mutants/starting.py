@@ -159,7 +159,7 @@ def _(patches: Patches) -> None:
 
 
 @code(
-    "a token that was claimed is a fault for ever",
+    "a token that was claimed is a permanent fault",
     "an executor that finds its execution ended fails",
     caught_by="no_unexplained_failure",
     scenario="aborts",
