@@ -31,7 +31,7 @@ BANNED = {
     r"sky|story|stories": "the precise term",
 }
 _PATTERN = re.compile("|".join(rf"(?P<b{i}>\b(?:{one})\b)" for i, one in enumerate(BANNED)), re.IGNORECASE)
-_SKIPPED = {"LICENSE", "requirements.lock", "package-lock.json", Path(__file__).name}
+_SKIPPED = {"LICENSE", "package-lock.json", Path(__file__).name}
 
 
 def _files() -> list[Path]:
@@ -46,7 +46,7 @@ def _files() -> list[Path]:
     return [
         ROOT / name
         for name in listed.stdout.split("\0")
-        if name and Path(name).name not in _SKIPPED and Path(name).suffix not in {".png", ".sql"}
+        if name and Path(name).name not in _SKIPPED and Path(name).suffix not in {".png", ".sql", ".zip", ".lock"}
     ]
 
 

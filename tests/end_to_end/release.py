@@ -1,0 +1,29 @@
+"""The previous release, as a plain template and the functions' zip: what the upgrade starts from.
+
+`python -m tests.end_to_end.release` records the working copy; docs/upgrading.md describes when.
+"""
+
+from pathlib import Path
+
+from infra import template
+from infra.bundle import bundle
+from infra.settings import Settings
+from local import stack
+
+FOLDER = Path(__file__).with_name("upgrade")
+STACK_NAME = "Upgrade"
+
+
+def write(folder: Path) -> None:
+    """Write the working copy's template and zip. Its waits are long, so that a deployment fits into them."""
+    settings = {
+        **stack.SETTINGS,
+        "stackName": STACK_NAME,
+        "patienceSeconds": "300",
+        "backOffSeconds": "10",
+    }
+    template.write(folder, Settings.from_context(settings), bundle(template.ROOT))
+
+
+if __name__ == "__main__":
+    write(FOLDER)
