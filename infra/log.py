@@ -28,5 +28,6 @@ def log_group(scope: Construct, *, settings: Settings, name: str | None = None) 
             "CloudWatch Logs encrypts with its own key, and no log line holds SQL or a token. The setting "
             "logsKeyArn brings another key.",
             *compliance("CloudWatchLogGroupEncrypted"),
+            "CKV_AWS_158",
         )
     return group

@@ -139,12 +139,14 @@ class Results:
         acknowledge(
             bucket,
             "CloudTrail records who ran which query; access logs need a second bucket and outlive results.",
-            *("AwsSolutions-S1", *compliance("S3BucketLoggingEnabled")),
+            *("AwsSolutions-S1", *compliance("S3BucketLoggingEnabled"), "CKV_AWS_18"),
         )
         acknowledge(
             bucket,
             "Results are written once under unique names, expire, and can be had again by running the query.",
-            *(*compliance("S3BucketReplicationEnabled"), *compliance("S3BucketVersioningEnabled")),
+            *compliance("S3BucketReplicationEnabled"),
+            *compliance("S3BucketVersioningEnabled"),
+            "CKV_AWS_21",
         )
         if self._key is None:
             acknowledge(

@@ -10,6 +10,7 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from aws_cdk import App
 
@@ -25,15 +26,19 @@ ARCHIVE = "functions.zip"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def write(folder: Path, settings: Settings, code: Path) -> None:
-    """Write both files. The template's parameters CodeBucket and CodeKey are the archive's place in S3."""
-    folder.mkdir(parents=True, exist_ok=True)
+def synthesize(settings: Settings) -> Any:
+    """The template, with the parameters CodeBucket and CodeKey."""
     flags = json.loads((ROOT / "cdk.json").read_text())["context"]
     with tempfile.TemporaryDirectory() as scratch:
         app = App(context=flags, outdir=scratch, analytics_reporting=False)
         stack = QueryStack(app, settings=settings, code=None)
-        template = app.synth().get_stack_by_name(stack.stack_name).template
-    (folder / TEMPLATE).write_text(json.dumps(template, separators=(",", ":")))
+        return app.synth().get_stack_by_name(stack.stack_name).template
+
+
+def write(folder: Path, settings: Settings, code: Path) -> None:
+    """Write both files. The template's parameters CodeBucket and CodeKey are the archive's place in S3."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / TEMPLATE).write_text(json.dumps(synthesize(settings), separators=(",", ":")))
     with zipfile.ZipFile(folder / ARCHIVE, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(one for one in code.rglob("*") if one.is_file()):
             entry = zipfile.ZipInfo(str(file.relative_to(code)), _EPOCH)

@@ -95,6 +95,13 @@ class Workflow(Construct):
             removal_policy=self._removal_policy,
         )
         acknowledge(queue, "This is the dead-letter queue.", "AwsSolutions-SQS3")
+        if key is None:
+            acknowledge(
+                queue,
+                "SQS encrypts with its own key, which checkov does not detect. The setting queueKeyArn "
+                "brings a KMS key.",
+                "CKV_AWS_27",
+            )
         return queue
 
     def _make_task_table(self) -> dynamodb.Table:
@@ -113,8 +120,15 @@ class Workflow(Construct):
         acknowledge(
             table,
             "Items expire within days and are of no use once their executions have ended.",
-            *("AwsSolutions-DDB3", *compliance("DynamoDBPITREnabled"), *compliance("DynamoDBInBackupPlan")),
+            "AwsSolutions-DDB3",
+            *(*compliance("DynamoDBPITREnabled"), *compliance("DynamoDBInBackupPlan"), "CKV_AWS_28"),
         )
+        if key is None:
+            acknowledge(
+                table,
+                "DynamoDB encrypts with the account's AWS managed key. The setting tableKeyArn brings a key.",
+                "CKV_AWS_119",
+            )
         return table
 
     def _make_function(self, name: str, description: str) -> Function:

@@ -127,9 +127,8 @@ def start_all(deployment: Deployment, eventually: Eventually) -> InFlight:
     event = deployment.start(COUNT)
     query = deployment.start({"QueryString": deployment.slow_query()})
     eventually(lambda: state(deployment, poll) in {"Get query status", "Wait"})
-    for waiting in (event, query):
-        eventually(lambda arn=waiting: deployment.queries_of(arn))
-        assert state(deployment, waiting) == "Start query"
+    eventually(lambda: deployment.queries_of(event) and deployment.queries_of(query))
+    assert [state(deployment, one) for one in (event, query)] == ["Start query"] * 2
     return InFlight(back_off=back_off, poll=poll, event=event, query=query)
 
 

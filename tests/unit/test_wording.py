@@ -46,7 +46,9 @@ def _files() -> list[Path]:
     return [
         ROOT / name
         for name in listed.stdout.split("\0")
-        if name and Path(name).name not in _SKIPPED and Path(name).suffix not in {".png", ".sql", ".zip", ".lock"}
+        if name
+        and Path(name).name not in _SKIPPED
+        and Path(name).suffix not in {".png", ".sql", ".zip", ".lock"}
     ]
 
 
