@@ -193,11 +193,12 @@ def _outages() -> str:
             f"{row['new']} of {row['size']['new']}",
             f"{row['latest_end']:.0f} s",
             f"{row['longest_unattended']:.0f} s",
+            "not measured" if row["stuck"] is None else f"{row['stuck']:.0f} s",
             row["dead_letters"],
         )
         for row in records.read("outages")
     ]
-    header = ("service", "outage", "running", "new", "latest end", "unattended", "dead letters")
+    header = ("service", "outage", "running", "new", "latest end", "unattended", "stuck", "dead letters")
     return _table(header, rows)
 
 

@@ -131,7 +131,7 @@ def _outages(options: argparse.Namespace) -> int:
     print("Executions that ended with the true outcome; times after the query, or after the outage if later")
     print(
         f"{'service':<26} {'outage':>7} {'running':>8} {'new':>8} "
-        f"{'latest end':>11} {'unattended':>11} {'dead letters':>13}"
+        f"{'latest end':>11} {'unattended':>11} {'stuck':>8} {'dead letters':>13}"
     )
     kept, recorded = True, []
     for row in run_table(size, LENGTHS, options.jobs):
@@ -140,7 +140,8 @@ def _outages(options: argparse.Namespace) -> int:
         print(
             f"{row.service:<26} {_duration(row.seconds):>7} "
             f"{row.running:>4}/{size.running:<3} {row.new:>4}/{size.new:<3} "
-            f"{row.latest_end:>9.0f} s {row.longest_unattended:>9.0f} s {row.dead_letters:>13}"
+            f"{row.latest_end:>9.0f} s {row.longest_unattended:>9.0f} s "
+            f"{'none' if row.stuck is None else f'{row.stuck:.0f} s':>8} {row.dead_letters:>13}"
             + ("" if row.kept else "  BROKEN: " + "; ".join(map(str, row.violations[:3])))
         )
     if options.record and kept:

@@ -12,7 +12,7 @@ from typing import Any
 from functions.contract import read_input
 from functions.errors import AthenaQueryError, InvalidInput
 from functions.metric_names import Metric
-from functions.task_table import STARTED, STOP_REQUESTED
+from functions.task_table import STOP_REQUESTED
 from tests.simulation.athena import SCAN_LIMIT_REASON, Query, output_location, scanned_bytes
 from tests.simulation.deployment import Deployment
 from tests.simulation.interpreter import Ended, Execution, Run
@@ -110,13 +110,8 @@ def adopted_query(history: History, execution: Execution, run: Run) -> Query | N
 
 def adopted_at(history: History, query: Query, run: Run) -> float:
     """When the run registered a query as its own; infinity if it did not."""
-    for write in history.table.writes:
-        if write.key != query.subject.execution.arn:
-            continue
-        for started in (value["M"] for name, value in write.item.items() if name.startswith(STARTED)):
-            if started["QueryId"]["S"] == query.id and int(started["RedriveCount"]["N"]) == run.redrive_count:
-                return write.at
-    return inf
+    key = (query.subject.execution.arn, query.id, run.redrive_count)
+    return history.registrations.get(key, inf)
 
 
 def entry_time(execution: Execution, run: Run) -> float:

@@ -5,6 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from functions.metric_names import Metric
 from tests.simulation.athena import Plan
 from tests.simulation.checks import Violation, violations
 from tests.simulation.choices import SeededChoices
@@ -37,7 +38,8 @@ class Row:
 
     Times are in seconds, and 0 where all was over before the outage was: `latest_end` from the query's end,
     or the outage's if that came later, to the execution's end; `longest_unattended` from an abort, or the end
-    of the outage, to the end of the query.
+    of the outage, to the end of the query. `stuck` is the highest OldestStuckExecution that a sweep emitted
+    during the outage; None if none did.
     """
 
     service: Service
@@ -47,6 +49,7 @@ class Row:
     new: int
     latest_end: float
     longest_unattended: float
+    stuck: float | None
     dead_letters: int
     violations: tuple[Violation, ...]
 
@@ -90,6 +93,7 @@ def run_outage(service: Service, seconds: float, size: Size = Size()) -> Row:
                 if each not in unaborted
             ),
         ),
+        stuck=max(_measured(history, begins, ends), default=None),
         dead_letters=len(history.lambdas.dead_letters),
         violations=tuple(violations(history)),
     )
@@ -104,6 +108,13 @@ def run_table(size: Size, lengths: Sequence[float] = LENGTHS, jobs: int = 2) -> 
 
 def _run_case(size: Size, case: tuple[Service, float]) -> Row:
     return run_outage(*case, size)
+
+
+def _measured(history: History, begins: float, ends: float) -> Iterator[float]:
+    """The values of OldestStuckExecution that sweeps emitted in this time."""
+    for invocation, name, value in history.reports.metrics:
+        if name == Metric.OLDEST_STUCK_EXECUTION and invocation and begins <= invocation.began < ends:
+            yield value
 
 
 def _succeeded(execution: Execution) -> bool:

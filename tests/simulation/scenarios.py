@@ -74,7 +74,7 @@ class Scenario:
         *("cancelled by somebody", "scan limit", "failed, then resumed"),
     )
     second_execution: float = 0.15
-    stranger: float = 0.1
+    foreign: float = 0.1
     invalid_input: float = 0.03
     large_input: float = 0.0
     refused: float = 0.03
@@ -278,6 +278,19 @@ SCENARIOS: Mapping[str, Scenario] = {
         patience=(300,),
         poll=(30,),
         sweep_minutes=(60,),
+    ),
+    # An execution that is redriven again and again, so that its item reaches its bound.
+    "many redrives": Scenario(
+        share=0,
+        levels=("calm", "events"),
+        query_seconds=(0.2,),
+        ends=("failure",),
+        abort=0.0,
+        timeout=0.0,
+        redrives=(60,),
+        redriven_within=(2.0,),
+        second_execution=0.0,
+        busy_seconds=(0.0,),
     ),
     # Nothing fails but what an outage stops: for the commands that measure.
     "healthy": Scenario(

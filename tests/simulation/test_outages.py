@@ -19,3 +19,16 @@ def test_an_outage_ends_no_execution_whose_query_is_healthy(service: Service, se
     assert row.violations == ()
     assert (row.running, row.new) == (SIZE.running, SIZE.new)
     assert row.longest_unattended <= MOST_UNATTENDED
+
+
+@pytest.mark.parametrize("service", ["GetQueryExecution", "executor", "checker"])
+def test_sweeps_measure_executions_that_are_stuck(service: Service) -> None:
+    stuck = run_outage(service, 3 * HOUR, SIZE).stuck
+    assert stuck is not None
+    assert stuck > HOUR / 2
+
+
+@pytest.mark.parametrize("service", ["Athena", "DynamoDB", "canceller", "EventBridge"])
+def test_sweeps_that_cannot_measure_emit_nothing(service: Service) -> None:
+    """A zero would keep the alarm quiet; missing data lets it fire."""
+    assert run_outage(service, 3 * HOUR, SIZE).stuck is None

@@ -7,12 +7,14 @@ import json
 import os
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.simulation.checks import violations
 from tests.simulation.choices import DrawnChoices, SeededChoices
 from tests.simulation.faults import ALL_FAULTS, SERVICES
+from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.soak import soak
 from tests.simulation.world import History, run_schedule
 
@@ -32,6 +34,13 @@ def test_every_promise_holds_under_random_schedules() -> None:
         *("AthenaQuery.Throttled", "AthenaQuery.Failed", "AthenaQuery.TransientFailure"),
         *("AthenaQuery.ScanLimitExceeded", "AthenaQuery.Cancelled", "AthenaQuery.TimedOut"),
     }
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_promise_holds_in_each_scenario(name: str) -> None:
+    for seed in range(1, 16):
+        history = run_schedule(SeededChoices(seed), scenario=SCENARIOS[name])
+        assert not violations(history), f"python -m tests.simulation replay {seed} --scenario {name!r}"
 
 
 def report(seed: int) -> str:

@@ -4,14 +4,14 @@ import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from functions import canceller, checker, executor
 from functions.events import EXECUTION_STATUS_CHANGE, QUERY_STATE_CHANGE
 from functions.observability import lambda_handler
 from functions.runtime import Runtime
-from functions.task_table import TaskTable
+from functions.task_table import STARTED, TaskTable
 from tests.simulation.athena import Athena, Plan, Query, is_claim
 from tests.simulation.choices import Choices
 from tests.simulation.clock import BEGINNING, Clock, RanTooLong
@@ -91,6 +91,16 @@ class History:
     answers_lag: float
     sweeps: bool
     never_rested: str = ""
+
+    @cached_property
+    def registrations(self) -> Mapping[tuple[str, str, int], float]:
+        """When an execution registered a query under a redrive count."""
+        first: dict[tuple[str, str, int], float] = {}
+        for write in self.table.writes:
+            for value in (value["M"] for name, value in write.item.items() if name.startswith(STARTED)):
+                key = (write.key, value["QueryId"]["S"], int(value["RedriveCount"]["N"]))
+                first.setdefault(key, write.at)
+        return first
 
     def text(self) -> str:
         """The timeline, one line for each thing that happened, in seconds from the beginning."""
@@ -275,7 +285,7 @@ class World:
             (run.end.at for one in self.machine.executions for run in one.runs if run.end), default=0.0
         )
         return (
-            # A sweep may not see an end of a moment ago.
+            # A list may not show an end yet.
             self.clock.now > last_end + LISTED_WITHIN
             and not any(execution.running for execution in self.machine.executions)
             and all(query.ended for query in self.athena.queries.values())
@@ -309,11 +319,11 @@ class World:
             same = choices.chance(0.5)
             second = copy.deepcopy(first) if same else draw_input(scenario, choices, 2)
             self.start(2, second, choices.between(0.0, 30.0))
-        if choices.chance(scenario.stranger):
+        if choices.chance(scenario.foreign):
             text = first.get("QueryString") if isinstance(first, dict) else None
-            self.clock.after(choices.between(0.0, 5.0), partial(self._submit_for_a_stranger, text))
+            self.clock.after(choices.between(0.0, 5.0), partial(self._submit_foreign, text))
         if self.faults.happens("event of an unknown query"):
-            self.clock.after(choices.between(0.0, 5.0), partial(self._submit_for_a_stranger, None))
+            self.clock.after(choices.between(0.0, 5.0), partial(self._submit_foreign, None))
         if choices.chance(scenario.update):
             self.clock.after(self._draw_moment(), self._update)
         if choices.chance(scenario.named_query_changes):
@@ -337,10 +347,10 @@ class World:
         if self._variant.scheduled:
             self._sweeps.wake()
 
-    def _submit_for_a_stranger(self, text: str | None) -> None:
+    def _submit_foreign(self, text: str | None) -> None:
         """Somebody runs a query in the workgroup, perhaps one with the statement of an execution."""
         request = {
-            "QueryString": text or f"SELECT '{SECRET} of a stranger'",
+            "QueryString": text or f"SELECT '{SECRET} foreign'",
             "QueryExecutionContext": {"Database": self._deployment.default_database},
         }
         self.athena.submit(request, None)

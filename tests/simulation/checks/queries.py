@@ -142,12 +142,12 @@ def _owner(history: History, query: Query) -> Run:
 
 def stops_only_its_own(history: History) -> Iterator[str]:
     """A query is stopped at its deadline, or because its execution has ended, unless a redrive had adopted
-    it; a stranger's never.
+    it; a foreign query never.
     """
     for query in history.athena.queries.values():
         for at, invocation in query.stops:
             if query.subject is None:
-                yield f"{invocation.name} stopped query {query.number} of a stranger"
+                yield f"{invocation.name} stopped query {query.number}, which is foreign"
                 continue
             execution: Execution = query.subject.execution
             deadline = deadline_of(query)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # seconds.
 _SLACK = 6.0
 
+# An item's bound, so that it never comes near DynamoDB's 400 KB.
+_MOST_STARTED = 50
+
 _FAILED_CALLS = ("call throttled", "call failed before its effect", "call failed after its effect")
 _NOT_VISIBLE_YET = "DescribeExecution: the end is not visible yet"
 _LATE = ("TaskTimedOut", "TaskDoesNotExist")
@@ -84,6 +87,10 @@ def leaves_the_table_in_order(history: History) -> Iterator[str]:
         if f"{CLEANED_UP}{execution.run.redrive_count}" not in items.get(execution.arn, {}):
             yield f"the end of {name_of(execution)} is not marked as cleaned up"
     yield from _unconfirmed_starts(history)
+    for key, item in items.items():
+        starts = sum(name.startswith(STARTED) for name in item)
+        if starts > _MOST_STARTED:
+            yield f"{key} holds {starts} starts"
     if history.faults.profile.level == "calm":
         for key, item in items.items():
             if TASK_TOKEN in item:
