@@ -100,16 +100,18 @@ def test_environments_are_bounded_and_shared(
     assert {arn for arn, _ in calls} == {first, second}
 
 
-def test_idle_environments_end(tmp_path: Path) -> None:
-    """A burst leaves nothing behind."""
-    pool = Pool(2, tmp_path, idle_seconds=0.05)
-    function = Function(
-        key="f",
+def pooled(key: str) -> Function:
+    """A function that returns the process that runs it."""
+    return Function(
+        key=key,
         handler="function.handler",
         code=zipped("import os\ndef handler(event, context):\n    return os.getpid()\n"),
         hash="1",
         variables={"PATH": os.environ["PATH"]},
     )
+
+
+def invoke_pooled(pool: Pool, function: Function) -> int:
     context = dict.fromkeys(
         (
             *("function_name", "function_version", "invoked_function_arn", "memory_limit_in_mb"),
@@ -117,10 +119,25 @@ def test_idle_environments_end(tmp_path: Path) -> None:
         ),
         "",
     )
+    return int(pool.invoke(function, context, "{}", 60, None).result["returned"])
 
-    invocation = pool.invoke(function, context, "{}", 60, None)
 
-    process = invocation.result["returned"]
+def test_functions_that_take_turns_keep_their_environments(tmp_path: Path) -> None:
+    pool = Pool(2, tmp_path)
+    first, second = pooled("first"), pooled("second")
+
+    with ThreadPoolExecutor(8) as threads:
+        calls = list(threads.map(lambda one: (one.key, invoke_pooled(pool, one)), [first, second] * 20))
+
+    assert len(set(calls)) == 2, "one process for each function"
+
+
+def test_idle_environments_end(tmp_path: Path) -> None:
+    """A burst leaves nothing behind."""
+    pool = Pool(2, tmp_path, idle_seconds=0.05)
+
+    process = invoke_pooled(pool, pooled("only"))
+
     wait_until(lambda: pool.size() == 0)
     wait_until(lambda: not alive(process))
 

@@ -21,6 +21,7 @@ from local.emulator.faults import Crash, faults
 
 _RUNTIME = Path(__file__).with_name("runtime.py")
 _MARK = b"\n\0result "
+_LONG_IDLE_SECONDS = 5.0
 # It names the environment in the User-Agent of its AWS calls (SDKs and Tools reference, "Application ID").
 _APP_ID = "AWS_SDK_UA_APP_ID"
 _USER_AGENT = re.compile(r"\bapp/(environment-\d+)")
@@ -130,7 +131,7 @@ class _Waiter:
 
 
 class Pool:
-    """At most `limit` environments, shared by the functions. Invocations beyond them wait."""
+    """At most `limit` environments, half of them for one function. Invocations beyond them wait."""
 
     def __init__(self, limit: int, folder: Path, idle_seconds: float = 30) -> None:
         """`folder` is for the functions' code. Environments that are idle for `idle_seconds` end."""
@@ -223,9 +224,9 @@ class Pool:
                 self._serve_one(key, environment)
         # The function with the fewest environments first.
         for key in sorted(self._waiting, key=lambda one: self._counts.get(one, 0)):
-            while self._waiting[key] and (
-                sum(self._counts.values()) < self._limit or self._make_room(key, surplus)
-            ):
+            while self._waiting[key] and self._counts.get(key, 0) < max(1, self._limit // 2):
+                if sum(self._counts.values()) >= self._limit and not self._make_room(key, surplus):
+                    break
                 self._counts[key] = self._counts.get(key, 0) + 1
                 self._serve_one(key, None)
         self._waiting = {key: waiters for key, waiters in self._waiting.items() if waiters}
@@ -236,17 +237,25 @@ class Pool:
         waiter.environment = environment
         waiter.ready.set()
 
+    def _share(self) -> int:
+        return max(1, self._limit // max(1, len(self._waiting.keys() | self._counts.keys())))
+
     def _owed(self, key: str) -> bool:
-        """Whether this function has more than its share while another that has less is waiting."""
-        share = self._limit // max(1, len(self._waiting.keys() | self._counts.keys()))
+        """Whether this function has more than its share, and another waits that has less."""
+        share = self._share()
         return self._counts[key] > share and any(
             waiters and self._counts.get(other, 0) < share for other, waiters in self._waiting.items()
         )
 
     def _make_room(self, key: str, surplus: list[Environment]) -> bool:
-        """End the environment of another function that has been idle for longest."""
+        """End another function's environment: the longest idle one, unless this function has its share.
+
+        Then it has to have been idle for long. Otherwise functions that take turns would start an environment
+        at each turn.
+        """
+        oldest = time.monotonic() - (_LONG_IDLE_SECONDS if self._counts.get(key, 0) >= self._share() else 0)
         for environment in self._idle:
-            if environment.function.key != key:
+            if environment.function.key != key and environment.idle_since <= oldest:
                 self._idle.remove(environment)
                 self._forget(environment.function.key)
                 surplus.append(environment)
