@@ -15,6 +15,8 @@ import time
 from importlib import import_module
 from pathlib import Path
 
+from local.emulator import recording
+
 _CORES = os.cpu_count() or 1
 # Between two checks of whether the parent process is there, and for an orderly end.
 _PARENT_SECONDS, _SHUTDOWN_SECONDS = 1, 10
@@ -44,6 +46,7 @@ def main() -> None:
         help="seconds before the first retry of an asynchronous invocation, doubled for the second "
         "(default: 1; on AWS 60)",
     )
+    parser.add_argument("--record", type=Path, help="file to record logs, events and secrets in, for tests")
     parser.add_argument(
         "--parent",
         type=int,
@@ -68,6 +71,7 @@ def main() -> None:
     }
     if arguments.parent:
         threading.Thread(target=_end_with, args=(arguments.parent,), daemon=True).start()
+    recording.recorder.file = arguments.record
     server = import_module("local.emulator.server")
     try:
         asyncio.run(

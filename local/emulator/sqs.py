@@ -3,6 +3,7 @@
 from ministack.services import sqs as ministack
 
 from local.emulator.faults import faults
+from local.emulator.recording import recorder
 
 
 def send(queue_arn: str, body: str) -> bool:
@@ -10,5 +11,6 @@ def send(queue_arn: str, body: str) -> bool:
     queue = ministack._queue_by_arn(queue_arn)
     if queue is None or faults.outage("sqs:SendMessage"):
         return False
+    recorder.record("dead letter", body)
     ministack._act_send_message({"MessageBody": body}, queue["url"])
     return True

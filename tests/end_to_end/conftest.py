@@ -14,6 +14,7 @@ from functions.task_table import STARTED
 from local import stack as local_stack
 from local.stack import Stack
 from ops.execution import Run, follow, start
+from tests.end_to_end import exposures
 
 
 @pytest.fixture(scope="session")
@@ -24,9 +25,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def deployed(home: Path) -> Iterator[Stack]:
-    started = local_stack.up(home=home)
+    """At the end of the run, no secret of any test may be in what left the functions."""
+    record = home / exposures.FILE
+    record.touch()
+    started = local_stack.up(home=home, emulator_options=("--record", str(record)))
     yield started
+    records = exposures.read(record)
+    metrics = started.client("cloudwatch").get_paginator("list_metrics").paginate()
+    records += [("metric", json.dumps(metric)) for page in metrics for metric in page["Metrics"]]
     local_stack.down(home)
+    assert exposures.find_exposures(records) == []
 
 
 def delete_stack(deployed: Stack, name: str) -> None:

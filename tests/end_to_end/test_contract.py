@@ -1,11 +1,13 @@
 """Every field of the contract on the deployed stack; docs/contract.md names what cannot be tested there."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.contract import check_cause, check_output
+from tests.end_to_end import exposures
 from tests.end_to_end.conftest import Deployment, Eventually
 
 
@@ -222,3 +224,7 @@ def test_no_log_contains_sql_parameters_or_tokens(deployment: Deployment, eventu
     assert '"settled"' in written
     assert [one for one in planted if one in written] == []
     assert [token for token in deployment.tokens() if token in written] == []
+    # What the search at the end of the run (conftest.py) reads.
+    records = exposures.read(Path(deployment.stack.home) / exposures.FILE)
+    assert {kind for kind, _ in records} >= {"secret", "log", "event"}
+    assert ("secret", "'planted-parameter'") in records

@@ -17,6 +17,7 @@ from local.emulator import sqs
 from local.emulator.eventbridge import delivery
 from local.emulator.faults import faults
 from local.emulator.lambda_.pool import Environment, Exited, Function, Pool, TimedOut
+from local.emulator.recording import recorder
 
 _ministack_execute_function = ministack._execute_function
 _ministack_execute_function_warm = ministack._execute_function_warm
@@ -66,7 +67,9 @@ def pending_events() -> int:
 
 def _execute_function(func: dict[str, Any], event: Any) -> dict[str, Any]:
     """Run an invocation, of whatever kind."""
+    recorder.record_secrets(event)
     result: dict[str, Any] = ministack._run_with_function_config_scope(func, _execute_in_scope, func, event)
+    recorder.record("log", result.get("log", ""))
     delivery.record_handled(event)
     return result
 
@@ -166,6 +169,7 @@ def _function(config: dict[str, Any], code: bytes) -> Function:
 
 def invoke_async(func: dict[str, Any], event: Any) -> None:
     """Queue an event for a function (Lambda developer guide, "Invoking a function asynchronously")."""
+    recorder.record("event", json.dumps(event))
     with _pending_lock:
         Lambda.pending += 1
     context = contextvars.copy_context()
