@@ -48,7 +48,8 @@ def query_status(event: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
     query_id = runtime.table.find_execution(entry.execution_id).query_of(entry.id)
     item = runtime.table.find_query(query_id) if query_id else None
     if item is None or item.terms is None or item.terms.redrive_count != entry.redrive_count:
-        seconds = _poll_interval(entry, runtime)
+        # An executor may be about to register it, and its deadline is not known yet.
+        seconds = max(1, _share_of_age(entry, runtime))
         return {"QueryId": query_id, "State": "UNKNOWN", "WaitSeconds": seconds}
     query = queries.get_query(runtime.athena, item.query_id)
     logger.info("polled", query_id=query.query_id, state=query.state)
@@ -63,15 +64,14 @@ def query_status(event: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
     return answer
 
 
-def _poll_interval(entry: Entry, runtime: Runtime) -> int:
-    """In seconds: a share of the query's age, so that the number of polls is logarithmic in its duration."""
-    age = runtime.now() - entry.entered
-    return max(runtime.settings.poll_seconds, math.floor(age * runtime.settings.poll_growth))
+def _share_of_age(entry: Entry, runtime: Runtime) -> int:
+    """In seconds. Polling at a share of the age keeps the number of polls logarithmic in the duration."""
+    return math.floor((runtime.now() - entry.entered) * runtime.settings.poll_growth)
 
 
 def _wait_seconds(entry: Entry, item: QueryItem, query: Query, runtime: Runtime) -> int:
     """Until the next poll: the interval, or less if the query has to be stopped at its deadline."""
-    interval = _poll_interval(entry, runtime)
+    interval = max(runtime.settings.poll_seconds, _share_of_age(entry, runtime))
     if query.ended or item.terms is None or item.terms.deadline is None or item.deadline_passed:
         return interval
     # The clock of the executor that is to stop it may be behind this one, so there is always another poll.

@@ -146,7 +146,7 @@ def _announced_statement(runtime: Runtime, start: AnnouncedStart, request: Reque
 
 
 def _adopt(runtime: Runtime, entry: Entry, request: Request, known: ExecutionItem) -> str | None:
-    """On a redrive, the newest query of the earlier runs if it succeeded or still runs.
+    """On a redrive, the newest query of the earlier runs that succeeded or still runs.
 
     An INSERT may have succeeded although its execution failed; running it again would duplicate its rows.
     """
@@ -160,14 +160,17 @@ def _adopt(runtime: Runtime, entry: Entry, request: Request, known: ExecutionIte
     newest = known.newest_query
     if newest is None or newest.redrive_count >= entry.redrive_count:
         return None
-    query = queries.get_query(runtime.athena, newest.query_id)
-    if query.ended and query.state != "SUCCEEDED":
-        return None
-    logger.info("adopted", query_id=newest.query_id, state=query.state)
-    if query.ended:
-        # Its completion event arrived long ago, or was lost.
-        runtime.table.record_state(newest.query_id, query.state, runtime.now())
-    return newest.query_id
+    # Usually the newest decides. Executions that were aborted and redriven within a second may have more.
+    for started in known.newest_first:
+        query = queries.get_query(runtime.athena, started.query_id)
+        if query.ended and query.state != "SUCCEEDED":
+            continue
+        logger.info("adopted", query_id=started.query_id, state=query.state)
+        if query.ended:
+            # Its completion event arrived long ago, or was lost.
+            runtime.table.record_state(started.query_id, query.state, runtime.now())
+        return started.query_id
+    return None
 
 
 def _find_after_deadline(

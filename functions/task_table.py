@@ -240,8 +240,12 @@ class ExecutionItem:
         return next((start for start in self.announced if start.entry_id == entry_id), None)
 
     @property
+    def newest_first(self) -> list[StartedQuery]:
+        return sorted(self.started, key=lambda query: (query.redrive_count, query.entered), reverse=True)
+
+    @property
     def newest_query(self) -> StartedQuery | None:
-        return max(self.started, key=lambda query: (query.redrive_count, query.entered), default=None)
+        return next(iter(self.newest_first), None)
 
     def queries_left_by(self, redrive_count: int) -> list[str]:
         """The queries of the runs up to this redrive; those that a later redrive adopted are not among

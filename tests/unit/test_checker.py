@@ -245,13 +245,18 @@ def test_a_poll_of_a_query_that_succeeded_returns_its_output(stubbed: Stubbed) -
 
 
 @pytest.mark.parametrize("item", [{}, started()])
-def test_a_query_that_is_not_registered_is_unknown(stubbed: Stubbed, item: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("age", "wait_seconds"), [(1, 1), (40, 4), (300, 30)])
+def test_an_unregistered_query_is_unknown_and_polled_soon(
+    stubbed: Stubbed, item: dict[str, Any], age: float, wait_seconds: int
+) -> None:
+    """Its deadline is unknown too, and may be near."""
+    stubbed.clock.now = NOW + age
     stubbed.put_item(EXECUTION, item)
 
     answer = checker.run(POLL, stubbed.runtime)
 
     assert answer is not None
-    assert (answer["State"], answer["WaitSeconds"]) == ("UNKNOWN", 30)
+    assert (answer["State"], answer["WaitSeconds"]) == ("UNKNOWN", wait_seconds)
 
 
 def test_a_query_with_the_terms_of_an_earlier_run_is_unknown(stubbed: Stubbed) -> None:

@@ -506,8 +506,9 @@ def test_an_executions_item_stays_within_its_limit(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, {**many, **marks})
     event = task({"QueryString": SQL}, redrive_count=MOST_STARTED)
     token = entry_id(ENTERED, MOST_STARTED)
-    newest = {"QueryExecutionId": f"query-{MOST_STARTED - 1}"}
-    stubbed.expect("GetQueryExecution", newest, query_execution("FAILED"))
+    for count in reversed(range(MOST_STARTED)):
+        query = {"QueryExecutionId": f"query-{count}"}
+        stubbed.expect("GetQueryExecution", query, query_execution("FAILED"))
     stubbed.expect(
         "StartQueryExecution", start_request(ClientRequestToken=token), {"QueryExecutionId": QUERY}
     )
