@@ -69,9 +69,13 @@ def _share_of_age(entry: Entry, runtime: Runtime) -> int:
     return math.floor((runtime.now() - entry.entered) * runtime.settings.poll_growth)
 
 
+def _poll_interval(entry: Entry, runtime: Runtime) -> int:
+    return max(runtime.settings.poll_seconds, _share_of_age(entry, runtime))
+
+
 def _wait_seconds(entry: Entry, item: QueryItem, query: Query, runtime: Runtime) -> int:
     """Until the next poll: the interval, or less if the query has to be stopped at its deadline."""
-    interval = max(runtime.settings.poll_seconds, _share_of_age(entry, runtime))
+    interval = _poll_interval(entry, runtime)
     if query.ended or item.terms is None or item.terms.deadline is None or item.deadline_passed:
         return interval
     # The clock of the executor that is to stop it may be behind this one, so there is always another poll.

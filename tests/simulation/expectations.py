@@ -95,17 +95,17 @@ def queries_of_run(history: History, run: Run) -> list[Query]:
 
 
 def adopted_query(history: History, execution: Execution, run: Run) -> Query | None:
-    """The query that a redrive has to adopt: the newest of the earlier runs, if it succeeded or ran at that
+    """The query that a redrive has to adopt: the newest of the earlier runs that succeeded or ran at that
     time.
     """
     if run.redrive_count == 0:
         return None
-    newest = [query for query in queries_of(history, execution) if query.submitted <= run.began]
-    if not newest:
-        return None
-    query = newest[-1]
-    shown = [step.state for step in query.history if step.time <= run.began]
-    return None if shown and shown[-1] in {"FAILED", "CANCELLED"} else query
+    for query in reversed(queries_of(history, execution)):
+        if query.submitted <= run.began:
+            shown = [step.state for step in query.history if step.time <= run.began]
+            if not shown or shown[-1] not in {"FAILED", "CANCELLED"}:
+                return query
+    return None
 
 
 def adopted_at(history: History, query: Query, run: Run) -> float:

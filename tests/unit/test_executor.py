@@ -463,6 +463,18 @@ def test_a_redrive_starts_a_query_where_the_last_one_failed(stubbed: Stubbed, st
     assert stubbed.item(EXECUTION) == {**started(), **again, "Gone/0": {"BOOL": True}}
 
 
+def test_a_redrive_adopts_an_older_query_that_succeeded(stubbed: Stubbed) -> None:
+    """The execution was aborted and redriven while the executor of its first run was starting that query."""
+    newer = started(OTHER_QUERY, entry=REDRIVEN, redrive_count=1)
+    stubbed.put_item(EXECUTION, {**started(), **newer, "Gone/1": {"BOOL": True}})
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": OTHER_QUERY}, query_execution("FAILED"))
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("SUCCEEDED"))
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("SUCCEEDED"))
+    stubbed.expect_callback("SendTaskSuccess", TOKEN)
+
+    executor.run(task({"QueryString": SQL}, redrive_count=2), stubbed.runtime)
+
+
 def test_a_redrive_adopts_the_query_of_an_executor_that_died(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, {**announced(), "Gone/0": {"BOOL": True}})
     expect_mismatch(stubbed, claim_request())

@@ -42,6 +42,9 @@ def ends_in_time(history: History) -> Iterator[str]:
             continue
         # A redriven execution may adopt a query that had ended before.
         ready = max(since, run.began)
+        if run.redrive_count:
+            # One that is redriven in "Back off" first ends its pause.
+            ready += pause_left(run, ready)
         limit, why = _latest_end(history, execution, run, ready)
         if end.at > limit:
             late = end.at - ready
@@ -149,33 +152,45 @@ def polls_are_few(history: History) -> Iterator[str]:
     logarithmic.
     """
     for execution in history.machine.executions:
+        shortest = _shortest_interval(history, execution)
         for run in execution.runs:
             for entered, times in polls(run):
-                most = _most_polls(history, times, entered)
+                most = _most_polls(history, times, entered, shortest)
                 if len(times) > most:
                     yield f"{name_of(execution)} polled {len(times)} times, not {most:.0f} at most"
                 # A deadline makes one interval shorter, and a fault may make the next poll come sooner.
                 if history.faults.profile.level != "storm" and timeout_of(execution) is None:
-                    yield from _hasty_polls(history, execution, entered, times)
+                    yield from _hasty_polls(history, execution, entered, times, shortest)
 
 
-def _most_polls(history: History, times: list[float], entered: float) -> float:
+def _shortest_interval(history: History, execution: Execution) -> float:
+    """The poll interval, or a second where a poll found no registered query, whose deadline is not known."""
+    for invocation in history.lambdas.invocations:
+        if invocation.function == "checker" and invocation.payload.get("ExecutionId") == execution.arn:
+            outcome = invocation.outcome
+            if outcome and outcome.value and outcome.value["State"] == "UNKNOWN":
+                return 1.0
+    return min(each.poll_seconds for each in history.deployments)
+
+
+def _most_polls(history: History, times: list[float], entered: float, shortest: float) -> float:
     """How many polls there may be until the last one; twice as many as undisturbed, and a few for each
     deadline.
     """
     if not times:
         return 0
     growth = min(each.poll_growth for each in history.deployments)
-    shortest = min(each.poll_seconds for each in history.deployments)
     age = max(times[-1] - entered, 1.0)
     growing = log(max(age * growth / shortest, 1.0)) / log(1 + growth)
     return 2 * (growing + 1 / growth) + 20
 
 
-def _hasty_polls(history: History, execution: Execution, entered: float, times: list[float]) -> Iterator[str]:
+def _hasty_polls(
+    history: History, execution: Execution, entered: float, times: list[float], shortest: float
+) -> Iterator[str]:
     for earlier, later in pairwise(times):
         age = earlier - entered
-        least = min(max(each.poll_seconds, each.poll_growth * age) for each in history.deployments)
+        least = min(max(shortest, each.poll_growth * age) for each in history.deployments)
         if later - earlier < least - history.skew - 1:
             yield f"{name_of(execution)} polled again after {later - earlier:.0f} s at the age of {age:.0f} s"
 
