@@ -42,9 +42,9 @@ def ends_in_time(history: History) -> Iterator[str]:
             continue
         # A redriven execution may adopt a query that had ended before.
         ready = max(since, run.began)
-        if run.redrive_count:
-            # One that is redriven in "Back off" first ends its pause.
-            ready += pause_left(run, ready)
+        if run.redrive_count and run.visits[0][1] == "Back off":
+            # It is redriven in its pause, after which "Start query" looks for a query to adopt.
+            ready = max([ready, *(at for at, _ in run.visits[1:2])])
         limit, why = _latest_end(history, execution, run, ready)
         if end.at > limit:
             late = end.at - ready
