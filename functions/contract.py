@@ -1,6 +1,7 @@
 """The contract with callers. The schemas in statemachine/ are its only source."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ except ModuleNotFoundError:
 _MESSAGES = {
     "oneOf": "input must have exactly one of QueryString and NamedQueryId",
     "pattern": "{name} is blank or has an invalid format",
+    "propertyNames": "{name} has a key with an invalid format",
 }
 
 
@@ -40,6 +42,7 @@ class Request:
     max_attempts: int
     idempotent: bool
     preview_rows: int
+    labels: Mapping[str, str]
 
 
 def read_input(document: Any, settings: Settings) -> Request:
@@ -74,4 +77,5 @@ def read_input(document: Any, settings: Settings) -> Request:
         max_attempts=int(document.get("MaxAttempts", settings.max_attempts)),
         idempotent=document.get("Idempotent", False),
         preview_rows=int(document.get("PreviewRows", 0)),
+        labels=document.get("Labels", {}),
     )

@@ -15,6 +15,7 @@ InternalFault                 leaves a handler as an exception: a defect of this
 """
 
 import json
+from collections.abc import Mapping
 from typing import ClassVar
 
 # Step Functions takes 32,768 characters of cause (SendTaskFailure API reference); JSON may need six for one.
@@ -38,6 +39,7 @@ class AthenaQueryError(Exception):
         scanned_bytes: int | None = None,
         cost_usd: float | None = None,
         attempts: int = 0,
+        labels: Mapping[str, str] | None = None,
         console_url: str | None = None,
     ) -> None:
         # The reason may quote the SQL, so it stays out of the exception's text, which reaches logs.
@@ -50,6 +52,7 @@ class AthenaQueryError(Exception):
         self.scanned_bytes = scanned_bytes
         self.cost_usd = cost_usd
         self.attempts = attempts
+        self.labels = labels or {}
         self.console_url = console_url
 
     @property
@@ -69,6 +72,7 @@ class AthenaQueryError(Exception):
                 "DataScannedInBytes": self.scanned_bytes,
                 "EstimatedCostUsd": self.cost_usd,
                 "Attempts": self.attempts,
+                "Labels": self.labels,
                 "ConsoleUrl": self.console_url,
                 "Advice": self.advice,
             },

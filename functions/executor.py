@@ -9,7 +9,7 @@ from typing import Any
 from functions import callbacks, queries
 from functions.contract import read_input
 from functions.errors import AthenaQueryError, InvalidInput, RunAgain
-from functions.observability import lambda_handler, logger, measure_outcome
+from functions.observability import label_list, lambda_handler, logger, measure_outcome
 from functions.runtime import Runtime, get_runtime
 from functions.settle import settle, settle_after_event
 from functions.starts import deadline, ensure_query
@@ -32,7 +32,7 @@ def run(event: dict[str, Any], runtime: Runtime) -> None:
         item = _store_token(event, runtime)
     except AthenaQueryError as error:
         # There is no query to wait for.
-        logger.info("refused", error=error.name)
+        logger.info("refused", error=error.name, labels=label_list(error.labels))
         if callbacks.fail(runtime.stepfunctions, event["TaskToken"], error):
             measure_outcome(error)
         return
@@ -68,7 +68,11 @@ def _store_token(event: dict[str, Any], runtime: Runtime) -> QueryItem | None:
             "input is larger than 256 KiB with its envelope, or nested too deeply to be parsed"
         )
     request = read_input(execution["Input"], runtime.settings)
-    query_id = ensure_query(runtime, entry, request)
+    try:
+        query_id = ensure_query(runtime, entry, request)
+    except AthenaQueryError as error:
+        error.labels = request.labels
+        raise
     if query_id is None:
         return None
     terms = Terms(
@@ -78,6 +82,7 @@ def _store_token(event: dict[str, Any], runtime: Runtime) -> QueryItem | None:
         max_attempts=request.max_attempts,
         idempotent=request.idempotent,
         preview_rows=request.preview_rows,
+        labels=request.labels,
         deadline=deadline(entry, request),
     )
     return runtime.table.store_token(query_id, task_token, terms, runtime.now())

@@ -1,10 +1,11 @@
 """Logs and metrics of the functions, and the wrapper that every handler runs in.
 
-Neither SQL nor a task token may be passed to it: log lines carry ids, states, numbers and error names only.
+Neither SQL nor a task token may be passed to it: log lines carry ids, states, numbers, error names
+and labels only.
 """
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -36,6 +37,11 @@ def measure_outcome(error: AthenaQueryError | None) -> None:
         case _:
             measure(Metric(type(error).__name__))
             measure(Metric.FAILURES)
+
+
+def label_list(labels: Mapping[str, str]) -> list[str]:
+    """`labels` as `key=value`: a list, which Logs Insights can unnest without knowing the keys."""
+    return [f"{key}={value}" for key, value in labels.items()]
 
 
 def lambda_handler(handle: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any], Any], Any]:

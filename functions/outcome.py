@@ -20,7 +20,7 @@ _LEAST_MEGABYTES = 10
 _SCAN_LIMIT = "Bytes scanned limit was exceeded"
 
 
-def output_of(query: Query, *, settled_by: str, attempts: int, settings: Settings) -> dict[str, Any]:
+def output_of(query: Query, terms: Terms, *, settled_by: str, settings: Settings) -> dict[str, Any]:
     """The output of a query that succeeded, as in output.schema.json, without the preview."""
     return {
         "QueryId": query.query_id,
@@ -41,7 +41,8 @@ def output_of(query: Query, *, settled_by: str, attempts: int, settings: Setting
         },
         "EstimatedCostUsd": estimated_cost_usd(query, settings.usd_per_terabyte),
         "SettledBy": settled_by,
-        "Attempts": attempts,
+        "Attempts": terms.attempt,
+        "Labels": terms.labels,
     }
 
 
@@ -64,6 +65,7 @@ def error_of(query: Query, item: QueryItem, terms: Terms, settings: Settings) ->
         scanned_bytes=query.scanned_bytes,
         cost_usd=estimated_cost_usd(query, settings.usd_per_terabyte),
         attempts=terms.attempt,
+        labels=terms.labels,
         console_url=console_url(settings.region, query.query_id),
     )
 

@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from functions import callbacks, queries
 from functions.errors import AthenaQueryError
 from functions.metric_names import Metric
-from functions.observability import fault_name, logger, measure, measure_outcome
+from functions.observability import fault_name, label_list, logger, measure, measure_outcome
 from functions.outcome import error_of, estimated_cost_usd, output_of
 from functions.queries import Query
 from functions.runtime import Runtime
@@ -68,7 +68,7 @@ def settle(runtime: Runtime, item: QueryItem, by: SettledBy) -> bool:
 
 def success(runtime: Runtime, query: Query, terms: Terms, by: SettledBy) -> dict[str, Any]:
     """The execution's output, with the preview where it was requested."""
-    output = output_of(query, settled_by=by, attempts=terms.attempt, settings=runtime.settings)
+    output = output_of(query, terms, settled_by=by, settings=runtime.settings)
     if terms.preview_rows:
         try:
             output["Preview"] = queries.preview(runtime.athena, query, terms.preview_rows)
@@ -106,6 +106,7 @@ def report(
         settled_by=by,
         lag_ms=round(lag_ms),
         attempt=terms.attempt,
+        labels=label_list(terms.labels),
         statement_type=query.statement_type,
         error_category=query.error_category,
         error_type=query.error_type,

@@ -112,6 +112,7 @@ class Terms:
     idempotent: bool
     preview_rows: int
     deadline: float | None
+    labels: Mapping[str, str]
 
     def attributes(self) -> Attributes:
         optional = {} if self.deadline is None else {"Deadline": _number(self.deadline)}
@@ -122,6 +123,7 @@ class Terms:
             "MaxAttempts": _number(self.max_attempts),
             "Idempotent": {"BOOL": self.idempotent},
             "PreviewRows": _number(self.preview_rows),
+            "Labels": {"M": {key: {"S": value} for key, value in self.labels.items()}},
             **optional,
         }
 
@@ -138,6 +140,8 @@ class Terms:
             idempotent=item["Idempotent"]["BOOL"],
             preview_rows=int(item["PreviewRows"]["N"]),
             deadline=float(item["Deadline"]["N"]) if "Deadline" in item else None,
+            # Items of earlier releases have none.
+            labels={key: value["S"] for key, value in item.get("Labels", {"M": {}})["M"].items()},
         )
 
 

@@ -143,6 +143,11 @@ def _type(field: dict[str, Any]) -> str:
         return ", ".join("null" if one is None else f"`{one}`" for one in field["enum"])
     kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
     words = " or ".join(kinds)
+    values = field.get("additionalProperties")
+    if isinstance(values, dict):
+        words += f" of {values['type']}s" + (
+            f", at most {field['maxProperties']} pairs" if "maxProperties" in field else ""
+        )
     for low, high, what in (("minimum", "maximum", ""), ("minLength", "maxLength", " characters")):
         if low in field and high in field:
             words += f", {field[low]:,} to {field[high]:,}{what}"

@@ -283,10 +283,12 @@ def expected_document(
 ) -> dict[str, Any]:
     """Fields that the execution's output or cause must have."""
     if query is None:
+        none = {"State": None, "ErrorCategory": None, "ErrorType": None}
+        if end.error == "AthenaQuery.InvalidInput":
+            return none | {"Attempts": 0, "Labels": {}}
         attempts = attempts_of(history, execution, run) - 1
-        return {"State": None, "ErrorCategory": None, "ErrorType": None, "Attempts": attempts} | (
-            {"Attempts": 0} if end.error == "AthenaQuery.InvalidInput" else {}
-        )
+        return none | {"Attempts": attempts, "Labels": execution.input.get("Labels", {})}
+    labels = execution.input.get("Labels", {})
     attempts = attempts_of(history, execution, run)
     if run.entries == 0:
         # Redriven in the fallback, which found the query of the earlier run.
@@ -300,6 +302,7 @@ def expected_document(
             "OutputLocation": output_location(query),
             "EstimatedCostUsd": cost_usd(query),
             "Attempts": attempts,
+            "Labels": labels,
         }
     failure = query.plan.failure if _STATE_OF[end.error] == "FAILED" else None
     return {
@@ -309,6 +312,7 @@ def expected_document(
         "DataScannedInBytes": scanned_bytes(query),
         "EstimatedCostUsd": 0.0 if failure else cost_usd(query),
         "Attempts": attempts,
+        "Labels": labels,
     }
 
 

@@ -369,6 +369,8 @@ def draw_input(scenario: Scenario, choices: Choices, number: int) -> Any:
         request["Idempotent"] = pick((True, False))
     if chance(scenario.previews):
         request["PreviewRows"] = 1
+    if number % 2:
+        request["Labels"] = {"team": f"team {number}"}
     if "QueryString" in request and chance(scenario.large_input):
         room = INPUT_BYTES - len(json.dumps(request))
         request["QueryString"] += " " * (room - pick((0, 100, 1_000, 5_000, 20_000)))

@@ -251,6 +251,7 @@ def settled_fields() -> set[str]:
         idempotent=False,
         preview_rows=0,
         deadline=None,
+        labels={},
     )
     query = Query(query_id="q", state="SUCCEEDED", sql="SELECT 1")
     runtime = Mock(settings=Mock(usd_per_terabyte=5.0), now=lambda: 0.0)
@@ -261,7 +262,15 @@ def settled_fields() -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["slowest", "most expensive", "failures by reason", "settled by the fallback"]
+    "name",
+    [
+        "slowest",
+        "most expensive",
+        "failures by reason",
+        "cost by label",
+        "failures by label",
+        "settled by the fallback",
+    ],
 )
 def test_saved_queries_use_fields_that_are_logged(template: Template, name: str) -> None:
     saved = {

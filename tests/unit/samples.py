@@ -79,6 +79,7 @@ def terms(**changes: Any) -> Item:
         "MaxAttempts": {"N": "2"},
         "Idempotent": {"BOOL": False},
         "PreviewRows": {"N": "0"},
+        "Labels": {"M": {}},
         **changes,
     }
 

@@ -60,10 +60,30 @@ def test_success_is_sent_with_what_athena_reports(stubbed: Stubbed) -> None:
         "EstimatedCostUsd": 0.00013,  # 26 megabytes, rounded up
         "SettledBy": "event",
         "Attempts": 1,
+        "Labels": {},
     }
     assert stubbed.item(QUERY) == {**terms(), "State": {"S": "SUCCEEDED"}}
 
 
+@pytest.mark.parametrize("state", ["SUCCEEDED", "FAILED"])
+def test_labels_are_returned_and_logged(
+    stubbed: Stubbed, caplog: pytest.LogCaptureFixture, state: str
+) -> None:
+    labels = {"team": "growth", "job": "nightly=1"}
+    stored = {"M": {key: {"S": value} for key, value in labels.items()}}
+    expect_event(stubbed, query_execution(state, error=ERROR_OF[state]), Labels=stored)
+    operation = "SendTaskSuccess" if state == "SUCCEEDED" else "SendTaskFailure"
+    sent = stubbed.expect_callback(operation, TOKEN)
+
+    checker.run(query_event(state), stubbed.runtime)
+
+    document = json.loads(sent[0].get("output") or sent[0]["cause"])
+    assert document["Labels"] == labels
+    (line,) = (record for record in caplog.records if record.message == "settled")
+    assert vars(line)["labels"] == ["team=growth", "job=nightly=1"]
+
+
+ERROR_OF = {"SUCCEEDED": None, "FAILED": athena_error()}
 READ, WRITE = "SELECT 1", "INSERT INTO t SELECT 1"
 TRANSIENT = athena_error(retryable=True)
 SCAN_LIMIT = {"StateChangeReason": "Bytes scanned limit was exceeded"}

@@ -28,6 +28,11 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "MaxAttempts": st.integers(1, 10),
     "Idempotent": st.booleans(),
     "PreviewRows": st.integers(0, 100),
+    "Labels": st.dictionaries(
+        st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,39}", fullmatch=True),
+        st.from_regex(r"[A-Za-z0-9 _.:/=+@-]{1,100}", fullmatch=True),
+        max_size=10,
+    ),
     "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID": _text,
 }
 _sql = _text.filter(lambda text: bool(text.strip()))
@@ -45,6 +50,21 @@ _WRONG: dict[str, Any] = {
     "MaxAttempts": [0, 11, "2"],
     "Idempotent": ["yes", 1, None],
     "PreviewRows": [-1, 101, "10"],
+    "Labels": [
+        "team=growth",
+        ["growth"],
+        {"team": 7},
+        {"team": None},
+        {"team": ""},
+        {"team": "x" * 101},
+        {"team": "a\nb"},
+        {"team": "growth\n"},
+        {"": "growth"},
+        {"1st": "growth"},
+        {"team.name": "growth"},
+        {"x" * 41: "growth"},
+        {f"k{number}": "v" for number in range(11)},
+    ],
     "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID": [7, None],
 }
 
@@ -63,6 +83,7 @@ def test_what_the_schema_allows_is_read_unchanged(document: dict[str, Any]) -> N
     assert request.max_attempts == document.get("MaxAttempts", SETTINGS.max_attempts)
     assert request.preview_rows == document.get("PreviewRows", 0)
     assert request.idempotent is document.get("Idempotent", False)
+    assert request.labels == document.get("Labels", {})
 
 
 @given(document=inputs, wrong=st.sampled_from([(name, one) for name, many in _WRONG.items() for one in many]))
@@ -130,6 +151,7 @@ def test_the_cost_follows_athenas_price_list(query: Query, usd: float) -> None:
 @given(reason=st.text(st.characters(exclude_categories=["Cs"]), max_size=40_000))
 def test_a_cause_stays_within_step_functions_limit_for_any_reason(reason: str) -> None:
     error = errors.Failed(reason, query_id="q", state="FAILED", category=2, error_type=1000, attempts=1)
+    error.labels = {f"{number:0>40}": "v" * 100 for number in range(10)}
 
     assert len(error.cause()) <= 32_768
     check_cause(json.loads(error.cause()))

@@ -24,6 +24,7 @@ def test_a_query_that_a_task_waits_for() -> None:
     assert (item.terms.redrive_count, item.terms.attempt, item.terms.max_attempts) == (0, 1, 2)
     assert (item.terms.idempotent, item.terms.preview_rows) == (False, 10)
     assert item.terms.deadline == 1796083200.25
+    assert item.terms.labels == {}
 
 
 def test_terms_are_written_with_every_attribute_that_the_previous_release_reads() -> None:

@@ -63,6 +63,7 @@ def test_every_field_of_the_input_reaches_athena_unchanged(stubbed: Stubbed) -> 
         "Idempotent": True,
         "PreviewRows": 10,
         "TimeoutSeconds": 600,
+        "Labels": {"team": "growth"},
     }
     stubbed.expect(
         "StartQueryExecution",
@@ -79,7 +80,8 @@ def test_every_field_of_the_input_reaches_athena_unchanged(stubbed: Stubbed) -> 
     executor.run(task(document), stubbed.runtime)
 
     stored = {"MaxAttempts": number(5), "Idempotent": {"BOOL": True}, "PreviewRows": number(10)}
-    assert stubbed.item(QUERY) == waiting(**stored, Deadline=number(NOW + 600))
+    labels = {"M": {"team": {"S": "growth"}}}
+    assert stubbed.item(QUERY) == waiting(**stored, Deadline=number(NOW + 600), Labels=labels)
 
 
 def expect_named_query(stubbed: Stubbed, sql: str) -> None:
@@ -141,6 +143,17 @@ def test_a_refused_statement_is_an_invalid_request(stubbed: Stubbed, code: str) 
     assert "readDatabases" in cause["Advice"]
     assert (cause["QueryId"], cause["Attempts"]) == (None, 0)
     assert stubbed.item(EXECUTION) == {}
+
+
+def test_a_refusal_by_athena_names_the_labels(stubbed: Stubbed, caplog: pytest.LogCaptureFixture) -> None:
+    stubbed.expect_error("StartQueryExecution", start_request(), "InvalidRequestException", "line 1:8")
+    sent = stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.InvalidRequest")
+
+    executor.run(task({"QueryString": SQL, "Labels": {"team": "growth"}}), stubbed.runtime)
+
+    assert json.loads(sent[0]["cause"])["Labels"] == {"team": "growth"}
+    (line,) = (record for record in caplog.records if record.message == "refused")
+    assert vars(line)["labels"] == ["team=growth"]
 
 
 @pytest.mark.parametrize("code", ["TooManyRequestsException", "ThrottlingException"])
