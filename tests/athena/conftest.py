@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import boto3
 import pytest
 from botocore.config import Config
 
@@ -82,6 +83,13 @@ class Athena:
         return f"s3://{BUCKET}/{key}"
 
 
+def clients(session: boto3.Session) -> Athena:
+    # An error is the response under test, so there are no retries.
+    once = Config(retries={"total_max_attempts": 1})
+    made: Any = {name: session.client(name, config=once) for name in ("athena", "glue", "s3")}
+    return Athena(**made)
+
+
 @pytest.fixture(scope="session")
 def loop() -> in_process.Loop:
     return in_process.Loop()
@@ -90,14 +98,7 @@ def loop() -> in_process.Loop:
 @pytest.fixture(scope="session")
 def athena(loop: in_process.Loop) -> Athena:
     api.install()
-    session = in_process.session(loop)
-    # An error is the response under test, so there are no retries.
-    once = Config(retries={"total_max_attempts": 1})
-    made = Athena(
-        athena=session.client("athena", config=once),
-        glue=session.client("glue", config=once),
-        s3=session.client("s3", config=once),
-    )
+    made = clients(in_process.session(loop))
     made.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": in_process.REGION})
     made.glue.create_database(DatabaseInput={"Name": DATABASE})
     made.work_group(WORK_GROUP)

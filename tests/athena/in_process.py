@@ -33,9 +33,19 @@ class Loop:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
-def session(loop: Loop, access_key: str = "test") -> boto3.Session:
-    """A session whose clients send their requests to MiniStack in `loop`."""
-    made: Any = boto3.Session(aws_access_key_id=access_key, aws_secret_access_key="test", region_name=REGION)
+# MiniStack treats this key as the account's root user.
+_ROOT = {"AccessKeyId": "test", "SecretAccessKey": "test", "SessionToken": None}
+
+
+def session(loop: Loop, credentials: dict[str, Any] | None = None) -> boto3.Session:
+    """A session whose clients send their requests to MiniStack in `loop`, by default as root."""
+    given = credentials or _ROOT
+    made: Any = boto3.Session(
+        aws_access_key_id=given["AccessKeyId"],
+        aws_secret_access_key=given["SecretAccessKey"],
+        aws_session_token=given["SessionToken"],
+        region_name=REGION,
+    )
     made.events.register("before-send", lambda request, **_: loop.run(_answer(request)))
     return cast("boto3.Session", made)
 
@@ -43,7 +53,7 @@ def session(loop: Loop, access_key: str = "test") -> boto3.Session:
 async def _answer(request: Any) -> AWSResponse:
     """The response to a prepared request, through ASGI."""
     url = urlsplit(request.url)
-    body = request.body.read() if hasattr(request.body, "read") else request.body or b""
+    body = _bytes(request.body.read() if hasattr(request.body, "read") else request.body or b"")
     headers = {name.lower(): value for name, value in request.headers.items()}
     headers |= {"host": url.netloc, "content-length": str(len(body))}
     sent: list[dict[str, Any]] = []

@@ -9,7 +9,7 @@ from ministack.core.responses import error_response_json, get_account_id, get_re
 from ministack.services import athena
 
 from local.emulator import eventbridge
-from local.emulator.athena import lifecycle, results, submission
+from local.emulator.athena import lifecycle, permissions, results, submission
 from local.emulator.athena.errors import Refused
 from local.emulator.faults import NO_CAPACITY, RATE_LIMIT, faults
 
@@ -38,6 +38,7 @@ async def _handle_request(
     operation = operations.get(headers.get("x-amz-target", "").rpartition(".")[2])
     if operation is None:
         return await _ministack_handle_request(method, path, headers, body, query_params)
+    permissions.remember_starter(headers, query_params)
     try:
         return await operation(json.loads(body or b"{}"))
     except Refused as reason:

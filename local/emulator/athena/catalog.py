@@ -7,6 +7,7 @@ from typing import Any
 
 from ministack.services import glue
 
+from local.emulator.athena import permissions
 from local.emulator.athena.errors import Failure, glue_refused
 from local.emulator.athena.sql import types
 from local.emulator.athena.sql.types import Type
@@ -78,6 +79,7 @@ class Table:
     @property
     def partitions(self) -> list[Partition]:
         """The partitions in Glue. Athena reads no others."""
+        permissions.check_glue("GetPartitions", *_resources(self.database, self.name))
         known = glue._partitions.get(f"{self.database}/{self.name}") or []
         return [
             Partition(tuple(map(str, one["Values"])), str(one["StorageDescriptor"]["Location"]))
@@ -94,18 +96,42 @@ def _column(described: dict[str, Any]) -> Column:
     return Column(str(described["Name"]).lower(), kind, str(described.get("Comment") or ""))
 
 
+def _resources(database: str, table: str) -> tuple[str, str]:
+    """A table and its database, as IAM names them."""
+    return f"database/{database}", f"table/{database}/{table}"
+
+
 def databases() -> list[str]:
+    permissions.check_glue("GetDatabases", "database/*")
     return sorted(glue._databases.keys())
+
+
+def has_database(name: str) -> bool:
+    """Whether it exists. Athena needs to read the default database too (Athena user guide)."""
+    permissions.check_glue("GetDatabase", f"database/{name}", "database/default")
+    return name in glue._databases
 
 
 def tables(database: str) -> list[Table]:
     """All tables and views of a database, by name."""
+    permissions.check_glue("GetTables", *_resources(database, "*"))
     prefix = f"{database}/"
     found = [key.removeprefix(prefix) for key in sorted(glue._tables.keys()) if key.startswith(prefix)]
     return [Table(database, name, glue._tables[prefix + name]) for name in found]
 
 
+def listable(database: str) -> list[Table]:
+    """All tables and views of a database, none if the starter may not list them."""
+    return tables(database) if permissions.allows_glue("GetTables", *_resources(database, "*")) else []
+
+
 def table(database: str, name: str) -> Table | None:
+    permissions.check_glue("GetTable", *_resources(database, name))
+    return look_up(database, name)
+
+
+def look_up(database: str, name: str) -> Table | None:
+    """The table, whatever the starter's permissions are."""
     described = glue._tables.get(f"{database}/{name}")
     return None if described is None else Table(database, name, described)
 
@@ -123,24 +149,30 @@ _NO_SUCH_ENTITY = 1301
 
 
 def create_table(database: str, described: dict[str, Any]) -> None:
+    permissions.check_glue("CreateTable", *_resources(database, described["Name"]))
     _checked(glue._create_table({"DatabaseName": database, "TableInput": described}))
 
 
 def update_table(changed: Table, **changes: Any) -> None:
     """Replace parts of a table's description in Glue."""
+    permissions.check_glue("UpdateTable", *_resources(changed.database, changed.name))
     described = {**changed.glue, **changes}
     _checked(glue._update_table({"DatabaseName": changed.database, "TableInput": described}))
 
 
 def delete_table(database: str, name: str) -> None:
+    permissions.check_glue("DeleteTable", *_resources(database, name))
     _checked(glue._delete_table({"DatabaseName": database, "Name": name}))
 
 
 def create_database(described: dict[str, Any]) -> None:
+    permissions.check_glue("CreateDatabase", f"database/{described['Name']}")
     _checked(glue._create_database({"DatabaseInput": described}))
 
 
 def delete_database(name: str) -> None:
+    contents = (f"table/{name}/*", f"userDefinedFunction/{name}/*")
+    permissions.check_glue("DeleteDatabase", f"database/{name}", *contents)
     _checked(glue._delete_database({"Name": name}))
 
 
@@ -148,6 +180,7 @@ def add_partition(to: Table, values: tuple[str, ...], location: str) -> bool:
     """Return False if it is in Glue already."""
     if any(one.values == values for one in to.partitions):
         return False
+    permissions.check_glue("BatchCreatePartition", *_resources(to.database, to.name))
     storage = {**to.glue["StorageDescriptor"], "Location": location}
     _checked(
         glue._create_partition(
@@ -165,6 +198,7 @@ def drop_partition(of: Table, values: tuple[str, ...]) -> bool:
     """Return False if there is none in Glue."""
     if not any(one.values == values for one in of.partitions):
         return False
+    permissions.check_glue("DeletePartition", *_resources(of.database, of.name))
     request = {"DatabaseName": of.database, "TableName": of.name, "PartitionValues": list(values)}
     _checked(glue._delete_partition(request))
     return True

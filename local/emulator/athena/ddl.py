@@ -20,7 +20,7 @@ def create_table(job: Job) -> Result:
     database, name = job.target
     if described.iceberg:
         raise not_supported("an Iceberg table")
-    if database not in catalog.databases():
+    if not catalog.has_database(database):
         raise hive_failure(
             f"SemanticException [Error 10072]: Database does not exist: {database}", _NO_SUCH_ENTITY
         )
@@ -63,8 +63,9 @@ def create_view(job: Job) -> Result:
         if not (job.statement.arguments["replaces"] and known.is_view):
             target = f"{catalog.DEFAULT}.{database}.{name}"
             raise Failure(f"TABLE_ALREADY_EXISTS: line 1:1: Table '{target}' already exists")
-        catalog.delete_table(database, name)
-    catalog.create_table(database, described)
+        catalog.update_table(known, **described)
+    else:
+        catalog.create_table(database, described)
     return Result()
 
 
@@ -82,7 +83,7 @@ def drop_view(job: Job) -> Result:
 
 def create_database(job: Job) -> Result:
     given = job.statement.arguments
-    if given["database"] in catalog.databases():
+    if catalog.has_database(given["database"]):
         if given["exists_is_fine"]:
             return Result()
         raise hive_failure(f"{_DDL_TASK} Database {given['database']} already exists", _EXISTS)
@@ -98,7 +99,7 @@ def create_database(job: Job) -> Result:
 def drop_database(job: Job) -> Result:
     given = job.statement.arguments
     name = given["database"]
-    if name not in catalog.databases():
+    if not catalog.has_database(name):
         if given["missing_is_fine"]:
             return Result()
         raise hive_failure(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ministack.services import athena
 
-from local.emulator.athena import ddl, hive, metadata, queries, writes
+from local.emulator.athena import ddl, hive, metadata, permissions, queries, writes
 from local.emulator.athena.errors import hive_parse_error, not_supported
 from local.emulator.athena.job import Job, Result
 
@@ -25,6 +25,7 @@ def run(job: Job) -> Result:
 
 def _prepare(job: Job) -> Result:
     given = job.statement.arguments
+    permissions.check_work_group("CreatePreparedStatement", job.work_group)
     athena._prepared_statements[f"{job.work_group}/{given['prepared']}"] = {
         "StatementName": given["prepared"],
         "WorkGroupName": job.work_group,
@@ -34,6 +35,7 @@ def _prepare(job: Job) -> Result:
 
 
 def _deallocate(job: Job) -> Result:
+    permissions.check_work_group("DeletePreparedStatement", job.work_group)
     athena._prepared_statements.pop(f"{job.work_group}/{job.statement.arguments['prepared']}", None)
     return Result()
 

@@ -1,7 +1,7 @@
 """Athena's errors for a statement: refused at submission, failed, or cancelled.
 
 The numbers of ErrorType are in the Athena user guide, "Athena error catalog"; which statement has which was
-measured (docs/fidelity.md).
+measured on AWS.
 """
 
 MALFORMED_QUERY = "MALFORMED_QUERY"

@@ -1,4 +1,4 @@
-"""The information_schema, from the Glue Data Catalog."""
+"""The information_schema, from the Glue Data Catalog. Trino leaves out tables that Glue denies it to list."""
 
 from collections.abc import Callable
 
@@ -37,7 +37,7 @@ def _tables() -> list[Row]:
     return [
         [catalog.DEFAULT, database, one.name, "VIEW" if one.is_view else "BASE TABLE"]
         for database in catalog.databases()
-        for one in catalog.tables(database)
+        for one in catalog.listable(database)
     ]
 
 
@@ -45,7 +45,7 @@ def _views() -> list[Row]:
     return [
         [catalog.DEFAULT, database, one.name, one.view["originalSql"]]
         for database in catalog.databases()
-        for one in catalog.tables(database)
+        for one in catalog.listable(database)
         if one.is_view
     ]
 
@@ -53,7 +53,7 @@ def _views() -> list[Row]:
 def _columns() -> list[Row]:
     rows: list[Row] = []
     for database in catalog.databases():
-        for table in catalog.tables(database):
+        for table in catalog.listable(database):
             keys = {one.name for one in table.keys}
             for number, one in enumerate([*table.columns, *table.keys], 1):
                 extra = "partition key" if one.name in keys else None

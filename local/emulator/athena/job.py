@@ -68,7 +68,7 @@ class Job:
         return glue.existing(*self.target)
 
     def existing_database(self, name: str) -> str:
-        if name not in glue.databases():
+        if not glue.has_database(name):
             raise Failure(f"SCHEMA_NOT_FOUND: Schema '{name}' does not exist")
         return name
 

@@ -24,7 +24,7 @@ def show_views(job: Job) -> Result:
 def _matching(job: Job) -> list[Table]:
     """The tables of a database whose name matches a regular expression in which * is any text."""
     database = job.statement.arguments["database"] or job.database
-    if database not in catalog.databases():
+    if not catalog.has_database(database):
         raise glue_refused(f"SemanticException [Error 10072]: Database does not exist: {database}")
     pattern = job.statement.arguments["pattern"]
     found = catalog.tables(database)

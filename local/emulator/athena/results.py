@@ -35,14 +35,14 @@ def write(job: Job, result: Result) -> str | None:
         if not result.manifest:
             return None
         manifest = f"{uri}-manifest.csv"
-        storage.put(manifest, "\n".join(result.manifest).encode())
+        storage.put_result(manifest, "\n".join(result.manifest).encode())
         return manifest
     names: list[str | None] = [one.name for one in result.columns]
     if job.statement.kind in _AS_CSV:
-        storage.put(uri, "".join(f"{_csv(row)}\n" for row in [names, *result.rows]).encode())
+        storage.put_result(uri, "".join(f"{_csv(row)}\n" for row in [names, *result.rows]).encode())
     else:
         header = [names] if job.statement.kind in _WITH_HEADER else []
-        storage.put(uri, "\n".join(str(row[0]) for row in [*header, *result.rows]).encode())
+        storage.put_result(uri, "\n".join(str(row[0]) for row in [*header, *result.rows]).encode())
     return None
 
 

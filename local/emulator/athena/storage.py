@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from ministack.services import athena, s3
 
+from local.emulator.athena import permissions
 from local.emulator.athena.errors import Failure
 
 _RESULT_WRITE_FAILED = 401
@@ -22,15 +23,37 @@ def split(uri: str) -> tuple[str, str]:
 def put(uri: str, body: bytes) -> None:
     """Raise Failure if Athena could not write there."""
     bucket, key = split(uri)
+    permissions.check_object("PutObject", bucket, key)
+    _put(uri, body)
+
+
+def put_result(uri: str, body: bytes) -> None:
+    """Write a query's result. Raise Failure if Athena could not."""
+    if not permissions.allows_object("PutObject", *split(uri)):
+        reason = f"Access denied when writing output to url: {uri} . "
+        advice = "Please ensure you are allowed to access the S3 bucket."
+        raise Failure(reason + advice, _RESULT_WRITE_FAILED)
+    _put(uri, body)
+
+
+def _put(uri: str, body: bytes) -> None:
+    bucket, key = split(uri)
     answer = s3._put_object(bucket, key, body, {"content-length": str(len(body))})
     if answer[0] >= 300:  # noqa: PLR2004 - HTTP
         raise Failure(f"Unable to write to the output location {uri}: no such bucket", _RESULT_WRITE_FAILED)
+
+
+def can_locate(uri: str) -> bool:
+    """Whether the bucket exists and the starter may read its location."""
+    bucket, _ = split(uri)
+    return bucket in s3._buckets and permissions.allows_locating(bucket)
 
 
 def keys(location: str) -> list[str]:
     """The keys below a location that Athena reads, without names that start with a dot or an underscore."""
     bucket, prefix = split(location)
     prefix = prefix.rstrip("/") + "/" if prefix.strip("/") else ""
+    permissions.check_list(bucket, prefix)
     objects = (s3._buckets.get(bucket) or {"objects": {}})["objects"]
     return [
         key
@@ -52,6 +75,7 @@ def uri_of(file: Path) -> str:
 
 
 def _file(bucket: str, key: str) -> Path:
+    permissions.check_object("GetObject", bucket, key)
     described = s3._buckets[bucket]["objects"][key]
     etag = re.sub(r"\W", "", str(described.get("etag", "")))
     file = _cache() / bucket / etag / key

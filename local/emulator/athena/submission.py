@@ -8,7 +8,7 @@ from typing import Any
 
 from ministack.services import athena
 
-from local.emulator.athena import catalog, hive, results, statements
+from local.emulator.athena import catalog, hive, results, statements, storage
 from local.emulator.athena.errors import INVALID_INPUT, Refused
 from local.emulator.athena.job import Job
 from local.emulator.athena.statements import Statement
@@ -82,6 +82,9 @@ def _scratch(configuration: dict[str, Any], given: dict[str, Any]) -> str:
         )
     if not location.startswith("s3://") or not location.removeprefix("s3://").strip("/"):
         raise Refused("outputLocation is not a valid S3 path.", INVALID_INPUT)
+    if not storage.can_locate(location):
+        bucket, _ = storage.split(location)
+        raise Refused(f"Unable to verify/create output bucket {bucket}", INVALID_INPUT)
     return str(location).rstrip("/") + "/"
 
 
@@ -100,7 +103,7 @@ def _resolved(job: Job) -> Job:
     statement = job.statement
     if statement.kind not in {"DESCRIBE_TABLE", "SHOW_COLUMNS"}:
         return job
-    table = catalog.table(*job.target)
+    table = catalog.look_up(*job.target)
     if table is None:
         raise hive.entity_not_found()
     if table.is_view:

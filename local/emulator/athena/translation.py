@@ -71,7 +71,7 @@ class _Tables:
             raise Failure(f"CATALOG_NOT_FOUND: {place}Catalog '{wanted}' does not exist")
         if database == "information_schema":
             return (*information_schema.relation(name, place), ())
-        if database not in catalog.databases():
+        if not catalog.has_database(database):
             raise Failure(f"SCHEMA_NOT_FOUND: {place}Schema '{database}' does not exist")
         found = catalog.table(database, name.removesuffix(_PARTITIONS))
         if found is None:

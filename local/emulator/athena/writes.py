@@ -186,7 +186,7 @@ def insert(job: Job) -> Result:
 
 def _insertable(job: Job) -> Table:
     database, name = job.target
-    table = catalog.table(database, name)
+    table = catalog.table(job.existing_database(database), name)
     if table is None:
         target = f"{catalog.DEFAULT}.{database}.{name}"
         raise Failure(f"TABLE_NOT_FOUND: line 1:1: Table '{target}' does not exist")
