@@ -37,7 +37,8 @@ def parquet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tpch(tmp_path_factory: pytest.TempPathFactory, parquet: Path) -> Iterator[Deployment]:
     home = local_stack.share(tmp_path_factory.mktemp("tpch-stack"))
-    deployment = Deployment(stack=local_stack.up(home=home))
+    settings = {**local_stack.SETTINGS, "readDatabases": "tpch", "readPrefixes": "tpch/"}
+    deployment = Deployment(stack=local_stack.up(home=home, settings=settings))
     s3, glue = deployment.client("s3"), deployment.client("glue")
     s3.create_bucket(Bucket="tpch")
     glue.create_database(DatabaseInput={"Name": "tpch"})
