@@ -95,6 +95,11 @@ def _change_output(patches: Patches, **changes: Any) -> None:
     patches.replace(settling, "output_of", changed)
 
 
+@code("the labels are left out", "costs cannot be attributed", caught_by="reports_the_truth")
+def _(patches: Patches) -> None:
+    _change_output(patches, Labels={})
+
+
 @code("SettledBy is always event", "nobody notices that events are lost", caught_by="reports_the_truth")
 def _(patches: Patches) -> None:
     _change_output(patches, SettledBy="event")
