@@ -43,7 +43,7 @@ def ends_in_time(history: History) -> Iterator[str]:
         # A redriven execution may adopt a query that had ended before.
         ready = max(since, run.began)
         if run.redrive_count and run.visits[0][1] == "Back off":
-            # It is redriven in its pause, after which "Start query" looks for a query to adopt.
+            # It is redriven in its pause, after which "Start query" adopts a query.
             ready = max([ready, *(at for at, _ in run.visits[1:2])])
         limit, why = _latest_end(history, execution, run, ready)
         if end.at > limit:
