@@ -196,7 +196,8 @@ class AnnouncedStart:
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionItem:
-    """`ended` is the redrive count under which the execution last ended without success, or -1.
+    """`ended` is the redrive count under which the execution last ended without success, or -1. A redrive
+    implies that the earlier runs have ended, even if the event of their end was lost.
 
     `cleaned_up` likewise: the last such end after which nothing was left running.
     """
@@ -209,28 +210,32 @@ class ExecutionItem:
 
     @classmethod
     def read(cls, item: Attributes) -> "ExecutionItem":
+        started = tuple(
+            StartedQuery(
+                entry_id=entry_id,
+                redrive_count=int(value["M"]["RedriveCount"]["N"]),
+                entered=float(value["M"]["Entered"]["N"]),
+                query_id=value["M"]["QueryId"]["S"],
+            )
+            for entry_id, value in _prefixed(item, STARTED)
+        )
+        announced = tuple(
+            AnnouncedStart(
+                entry_id=entry_id,
+                redrive_count=int(value["M"]["RedriveCount"]["N"]),
+                entered=float(value["M"]["Entered"]["N"]),
+                statement=item.get(STATEMENT + entry_id, {}).get("M", {}),
+            )
+            for entry_id, value in _prefixed(item, ANNOUNCED)
+            # An executor that repeats a registered start and then dies leaves one with its own statement.
+            if STARTED + entry_id not in item
+        )
+        marked = [int(count) for count, _ in _prefixed(item, ENDED)]
+        redriven = [start.redrive_count - 1 for start in (*started, *announced)]
         return cls(
-            started=tuple(
-                StartedQuery(
-                    entry_id=entry_id,
-                    redrive_count=int(value["M"]["RedriveCount"]["N"]),
-                    entered=float(value["M"]["Entered"]["N"]),
-                    query_id=value["M"]["QueryId"]["S"],
-                )
-                for entry_id, value in _prefixed(item, STARTED)
-            ),
-            announced=tuple(
-                AnnouncedStart(
-                    entry_id=entry_id,
-                    redrive_count=int(value["M"]["RedriveCount"]["N"]),
-                    entered=float(value["M"]["Entered"]["N"]),
-                    statement=item.get(STATEMENT + entry_id, {}).get("M", {}),
-                )
-                for entry_id, value in _prefixed(item, ANNOUNCED)
-                # An executor that repeats a registered start and then dies leaves one with its own statement.
-                if STARTED + entry_id not in item
-            ),
-            ended=max((int(count) for count, _ in _prefixed(item, ENDED)), default=-1),
+            started=started,
+            announced=announced,
+            ended=max((*marked, *redriven), default=-1),
             cleaned_up=max((int(count) for count, _ in _prefixed(item, CLEANED_UP)), default=-1),
             names=tuple(item),
         )

@@ -488,6 +488,15 @@ def test_a_redrive_adopts_an_older_query_that_succeeded(stubbed: Stubbed) -> Non
     executor.run(task({"QueryString": SQL}, redrive_count=2), stubbed.runtime)
 
 
+def test_an_executor_of_a_run_before_the_redrive_starts_nothing(stubbed: Stubbed) -> None:
+    """It was delayed, and the event of its run's end was lost."""
+    stubbed.put_item(EXECUTION, started(OTHER_QUERY, entry=REDRIVEN, redrive_count=1))
+
+    executor.run(task({"QueryString": SQL}), stubbed.runtime)
+
+    assert stubbed.item(EXECUTION) == started(OTHER_QUERY, entry=REDRIVEN, redrive_count=1)
+
+
 def test_a_redrive_adopts_the_query_of_an_executor_that_died(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, {**announced(), "Gone/0": {"BOOL": True}})
     expect_mismatch(stubbed, claim_request())
