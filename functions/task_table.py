@@ -231,7 +231,10 @@ class ExecutionItem:
             if STARTED + entry_id not in item
         )
         marked = [int(count) for count, _ in _prefixed(item, ENDED)]
-        redriven = [start.redrive_count - 1 for start in (*started, *announced)]
+        redriven = [
+            *(query.redrive_count - 1 for query in started),
+            *(start.redrive_count - 1 for start in announced),
+        ]
         return cls(
             started=started,
             announced=announced,
