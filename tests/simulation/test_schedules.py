@@ -51,6 +51,7 @@ def report(seed: int) -> str:
 
 @settings(
     max_examples=150,
+    derandomize=True,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
