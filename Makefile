@@ -61,7 +61,7 @@ bench: $(INSTALLED) ## Run the benchmarks, or one of them: make bench NAME=cold
 	$(BIN)/python -m benchmarks $(NAME)
 
 test-engines: $(INSTALLED) ## Run the state machine's document on LocalStack's interpreter too (needs Python 3.13)
-	$(BIN)/python -c 'from benchmarks.cold import find_python; from tools.supply_chain import environment; environment("engines", str(find_python()))'
+	$(BIN)/python -m tools.environments engines
 	$(BIN)/python -m pytest tests/state_machine/test_engines.py
 
 sbom licenses audit checkov rules: $(INSTALLED) ## Check the supply chain and the template (docs/supply-chain.md)

@@ -68,11 +68,7 @@ def _store_token(event: dict[str, Any], runtime: Runtime) -> QueryItem | None:
             "input is larger than 256 KiB with its envelope, or nested too deeply to be parsed"
         )
     request = read_input(execution["Input"], runtime.settings)
-    try:
-        query_id = ensure_query(runtime, entry, request)
-    except AthenaQueryError as error:
-        error.labels = request.labels
-        raise
+    query_id = ensure_query(runtime, entry, request)
     if query_id is None:
         return None
     terms = Terms(

@@ -24,7 +24,7 @@ def ensure_query(runtime: Runtime, entry: Entry, request: Request) -> str | None
     try:
         return _ensure(runtime, entry, request)
     except AthenaQueryError as error:
-        error.attempts = entry.attempt - 1
+        error.attempts, error.labels = entry.attempt - 1, request.labels
         raise
 
 

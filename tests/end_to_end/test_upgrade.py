@@ -151,7 +151,7 @@ def test_executions_in_flight_end_right(
     for name in ("Executor", "Checker", "Canceller"):
         assert releases.code_hash(deployment, name) == releases.expected_hash(after)
     release_all(deployment)
-    stop(deployment, waiting.query)
+    deployment.client("stepfunctions").stop_execution(executionArn=waiting.query)
     outcomes = {
         arn: deployment.ended(arn, eventually)["status"]
         for arn in (waiting.back_off, waiting.poll, waiting.event)
@@ -165,7 +165,3 @@ def test_executions_in_flight_end_right(
     assert deployment.dead_letters() == []
     alias = deployment.stack.outputs["StateMachineAliasArn"]
     assert deployment.run(COUNT, state_machine_arn=alias).status == "SUCCEEDED"
-
-
-def stop(deployment: Deployment, execution_arn: str) -> None:
-    deployment.client("stepfunctions").stop_execution(executionArn=execution_arn)

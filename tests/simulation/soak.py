@@ -49,7 +49,7 @@ def run_seeds(seeds: Iterable[int]) -> Tally:
 
 
 def _collect_seldom() -> None:
-    """A schedule leaves few cycles, and collecting them takes a sixth of the time."""
+    """A schedule leaves few cycles, and collecting them often takes time."""
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
 

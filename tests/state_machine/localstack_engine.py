@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.state_machine.engine import ACCOUNT, REGION, Double, Raised, definition
+from tests.state_machine.moto_engine import ACCOUNT, REGION, Double, Raised, definition
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".cache/engines/bin/python"
@@ -21,7 +21,7 @@ _numbers = count()
 
 @dataclass
 class LocalStackEngine:
-    """As `tests.state_machine.engine.Engine`."""
+    """As `tests.state_machine.moto_engine.Engine`."""
 
     host: subprocess.Popen[str]
     doubles: dict[str, Double]

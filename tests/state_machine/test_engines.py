@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.state_machine import engine as moto_engine
-from tests.state_machine.engine import Engine, Raised
+from tests.state_machine import moto_engine
 from tests.state_machine.localstack_engine import PYTHON, LocalStackEngine, localstack_host
+from tests.state_machine.moto_engine import Double, Engine, Raised
 
 Engines = Callable[..., AbstractContextManager[Any]]
 
@@ -40,6 +40,16 @@ def succeed_soon(machine: Engine, payload: dict[str, Any]) -> None:
 
 def fail_soon(machine: Engine, payload: dict[str, Any], error: str, cause: Any = "") -> None:
     machine.fail_soon(payload["TaskToken"], error, cause)
+
+
+def only_in(state: str, settle: Double) -> Double:
+    """An executor that settles the task of one state."""
+
+    def executor(machine: Engine, payload: dict[str, Any]) -> None:
+        if payload["StateName"] == state:
+            settle(machine, payload)
+
+    return executor
 
 
 def stay_silent(_machine: Engine, _payload: dict[str, Any]) -> None:
@@ -147,14 +157,10 @@ def test_an_input_that_the_executor_cannot_parse_is_refused_without_it(engine: E
 def test_a_poll_that_fails_leads_back_into_waiting(engine: Engines) -> None:
     """With an interval that grows, and whatever the error is."""
 
-    def executor(machine: Engine, payload: dict[str, Any]) -> None:
-        if payload["StateName"] == "Wait":
-            succeed_soon(machine, payload)
-
     def checker(_machine: Engine, _payload: dict[str, Any]) -> Any:
         raise Raised("KeyError")
 
-    with engine(executor=executor, checker=checker) as machine:
+    with engine(executor=only_in("Wait", succeed_soon), checker=checker) as machine:
         execution = machine.run(INPUT)
         states = machine.states(execution["executionArn"])
     assert execution["status"] == "SUCCEEDED"
@@ -211,14 +217,13 @@ def test_the_fallback_waits_with_a_fresh_token_and_polls_again(engine: Engines) 
 
 
 def test_a_query_past_its_deadline_fails_while_it_waits(engine: Engines) -> None:
-    def executor(machine: Engine, payload: dict[str, Any]) -> None:
-        if payload["StateName"] == "Wait":
-            fail_soon(machine, payload, "AthenaQuery.TimedOut", {"QueryId": "q-1"})
+    def time_out(machine: Engine, payload: dict[str, Any]) -> None:
+        fail_soon(machine, payload, "AthenaQuery.TimedOut", {"QueryId": "q-1"})
 
     def checker(_machine: Engine, _payload: dict[str, Any]) -> Any:
         return {"QueryId": "q-1", "State": "RUNNING", "WaitSeconds": 5}
 
-    with engine(executor=executor, checker=checker) as machine:
+    with engine(executor=only_in("Wait", time_out), checker=checker) as machine:
         execution = machine.run({**INPUT, "TimeoutSeconds": 1})
         states = machine.states(execution["executionArn"])
     assert execution["error"] == "AthenaQuery.TimedOut"
@@ -227,14 +232,13 @@ def test_a_query_past_its_deadline_fails_while_it_waits(engine: Engines) -> None
 
 @pytest.mark.parametrize("state", ["FAILED", "CANCELLED"])
 def test_the_executor_sends_a_failure_that_a_poll_detects(engine: Engines, state: str) -> None:
-    def executor(machine: Engine, payload: dict[str, Any]) -> None:
-        if payload["StateName"] == "Failed":
-            fail_soon(machine, payload, "AthenaQuery.Failed", {"QueryId": "q-1"})
+    def fail(machine: Engine, payload: dict[str, Any]) -> None:
+        fail_soon(machine, payload, "AthenaQuery.Failed", {"QueryId": "q-1"})
 
     def checker(_machine: Engine, _payload: dict[str, Any]) -> Any:
         return {"QueryId": "q-1", "State": state, "WaitSeconds": 1}
 
-    with engine(executor=executor, checker=checker) as machine:
+    with engine(executor=only_in("Failed", fail), checker=checker) as machine:
         execution = machine.run(INPUT)
         states = machine.states(execution["executionArn"])
     assert execution["error"] == "AthenaQuery.Failed"

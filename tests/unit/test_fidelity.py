@@ -7,13 +7,10 @@ import pytest
 
 from ops.verify.claims import CLAIMS
 from ops.verify.recording import differences, sanitize
+from tests.unit.tables import rows
 
 ROOT = Path(__file__).parents[2]
-ROWS = [
-    [cell.strip() for cell in line.strip("|").split(" | ")]
-    for line in (ROOT / "docs" / "fidelity.md").read_text().splitlines()
-    if line.startswith("| ") and not line.startswith(("| behaviour", "| ---"))
-]
+ROWS = rows((ROOT / "docs" / "fidelity.md").read_text(), "behaviour")
 
 
 def test_there_are_about_fifty_behaviours() -> None:

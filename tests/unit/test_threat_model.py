@@ -4,14 +4,11 @@ import re
 
 import pytest
 
+from tests.unit.tables import rows
 from tools.generate_docs import ROOT
 
 _SECTION = (ROOT / "SECURITY.md").read_text().partition("## Threat model")[2].partition("\n## ")[0]
-ROWS = [
-    [cell.strip() for cell in line.strip("|").split(" | ")]
-    for line in _SECTION.splitlines()
-    if line.startswith("| ") and not line.startswith(("| threat", "| ---"))
-]
+ROWS = rows(_SECTION, "threat")
 
 
 def test_the_threats_are_listed() -> None:

@@ -1,7 +1,7 @@
 """Athena's errors for a statement: refused at submission, failed, or cancelled.
 
 The numbers of ErrorType are in the Athena user guide, "Athena error catalog"; which statement has which was
-measured on AWS.
+measured on AWS (docs/fidelity.md).
 """
 
 MALFORMED_QUERY = "MALFORMED_QUERY"

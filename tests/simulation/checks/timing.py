@@ -8,7 +8,7 @@ time.
 
 from collections.abc import Iterator
 from itertools import pairwise
-from math import log
+from math import inf, log
 
 from functions.task_table import STATE
 from tests.simulation.athena import STOPPING_SECONDS
@@ -30,6 +30,9 @@ from tests.simulation.interpreter import Execution, Run
 from tests.simulation.lambdas import TIME_LIMIT
 from tests.simulation.world import History
 
+# The least interval between polls while no query is registered.
+_UNREGISTERED_SECONDS = 1.0
+
 
 def ends_in_time(history: History) -> Iterator[str]:
     """After its query ended, an execution ends promptly; without its event within a window or a poll
@@ -42,9 +45,9 @@ def ends_in_time(history: History) -> Iterator[str]:
             continue
         # A redriven execution may adopt a query that had ended before.
         ready = max(since, run.began)
-        if run.redrive_count and run.visits[0][1] == "Back off":
+        if run.redrive_count and run.visits[0][1] == "Back off" and len(run.visits) > 1:
             # It is redriven in its pause, after which "Start query" adopts a query.
-            ready = max([ready, *(at for at, _ in run.visits[1:2])])
+            ready = max(ready, run.visits[1][0])
         limit, why = _latest_end(history, execution, run, ready)
         if end.at > limit:
             late = end.at - ready
@@ -152,24 +155,40 @@ def polls_are_few(history: History) -> Iterator[str]:
     logarithmic.
     """
     for execution in history.machine.executions:
-        shortest = _shortest_interval(history, execution)
+        unregistered = _polls_without_query(history, execution)
         for run in execution.runs:
             for entered, times in polls(run):
-                most = _most_polls(history, times, entered, shortest)
-                if len(times) > most:
-                    yield f"{name_of(execution)} polled {len(times)} times, not {most:.0f} at most"
+                early = [at for at, until in pairwise([*times, inf]) if _any_within(unregistered, at, until)]
+                for each, shortest in (
+                    ([at for at in times if at not in early], _poll_seconds(history)),
+                    (early, _UNREGISTERED_SECONDS),
+                ):
+                    most = _most_polls(history, each, entered, shortest)
+                    if len(each) > most:
+                        yield f"{name_of(execution)} polled {len(each)} times, not {most:.0f} at most"
                 # A deadline makes one interval shorter, and a fault may make the next poll come sooner.
                 if history.faults.profile.level != "storm" and timeout_of(execution) is None:
-                    yield from _hasty_polls(history, execution, entered, times, shortest)
+                    yield from _hasty_polls(history, execution, entered, times, early)
 
 
-def _shortest_interval(history: History, execution: Execution) -> float:
-    """The poll interval, or a second where a poll found no registered query, whose deadline is not known."""
-    for invocation in history.lambdas.invocations:
-        if invocation.function == "checker" and invocation.payload.get("ExecutionId") == execution.arn:
-            outcome = invocation.outcome
-            if outcome and outcome.value and outcome.value["State"] == "UNKNOWN":
-                return 1.0
+def _polls_without_query(history: History, execution: Execution) -> list[float]:
+    """When polls began that found no registered query, whose deadline is not known. The next comes soon."""
+    return [
+        invocation.began
+        for invocation in history.lambdas.invocations
+        if invocation.function == "checker"
+        and invocation.payload.get("ExecutionId") == execution.arn
+        and invocation.outcome
+        and invocation.outcome.value
+        and invocation.outcome.value["State"] == "UNKNOWN"
+    ]
+
+
+def _any_within(times: list[float], since: float, until: float) -> bool:
+    return any(since <= at < until for at in times)
+
+
+def _poll_seconds(history: History) -> float:
     return min(each.poll_seconds for each in history.deployments)
 
 
@@ -186,11 +205,12 @@ def _most_polls(history: History, times: list[float], entered: float, shortest: 
 
 
 def _hasty_polls(
-    history: History, execution: Execution, entered: float, times: list[float], shortest: float
+    history: History, execution: Execution, entered: float, times: list[float], early: list[float]
 ) -> Iterator[str]:
     for earlier, later in pairwise(times):
         age = earlier - entered
-        least = min(max(shortest, each.poll_growth * age) for each in history.deployments)
+        shortest = _UNREGISTERED_SECONDS if earlier in early else _poll_seconds(history)
+        least = max(shortest, age * min(each.poll_growth for each in history.deployments))
         if later - earlier < least - history.skew - 1:
             yield f"{name_of(execution)} polled again after {later - earlier:.0f} s at the age of {age:.0f} s"
 
