@@ -6,7 +6,7 @@ from typing import Any
 
 from functions import canceller, queries, starts
 from functions.errors import InvalidRequest, ServiceFault
-from functions.task_table import ANNOUNCED, STATEMENT, Entry, ExecutionItem, TaskTable
+from functions.task_table import ANNOUNCED, ENDED, STATEMENT, Entry, ExecutionItem, TaskTable
 from tests.simulation.mutants.registry import Patches, code
 
 
@@ -115,6 +115,22 @@ def _(patches: Patches) -> None:
 )
 def _(patches: Patches) -> None:
     patches.replace(ExecutionItem, "outdated", lambda *_arguments: [])
+
+
+@code(
+    "a redrive does not imply that the earlier runs have ended",
+    "a delayed executor of such a run starts a query that nothing stops",
+    caught_by="no_unexplained_failure",
+    scenario="aborts",
+)
+def _(patches: Patches) -> None:
+    read = ExecutionItem.read
+
+    def read_marks(item: Any) -> ExecutionItem:
+        marks = [int(name.removeprefix(ENDED)) for name in item if name.startswith(ENDED)]
+        return replace(read(item), ended=max(marks, default=-1))
+
+    patches.replace(ExecutionItem, "read", staticmethod(read_marks))
 
 
 @code(
