@@ -32,7 +32,7 @@ class SettingError(Exception):
 
 
 def _setting(default: Any, parse: Parser, description: str) -> Any:
-    """`description` goes into the README's table of settings (tools/generate_docs.py)."""
+    """`description` goes into docs/settings.md (tools/generate_docs.py)."""
     return field(default=default, metadata={"parse": parse, "description": description})
 
 

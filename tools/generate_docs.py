@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import Field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,32 @@ from benchmarks.result import Result
 from functions import errors
 from functions.outcome import console_url
 from infra.settings import Settings, camel_case
-from tests.simulation import records
+from tools import records
 
 ROOT = Path(__file__).parent.parent
 CONTRACT = ROOT / "docs" / "contract.md"
 DECISIONS = ROOT / "docs" / "adr"
 PERFORMANCE = ROOT / "docs" / "performance.md"
 SIMULATION = ROOT / "docs" / "simulation.md"
-DOCUMENTS = (ROOT / "README.md", CONTRACT, DECISIONS / "README.md", PERFORMANCE, SIMULATION)
+SETTINGS = ROOT / "docs" / "settings.md"
+DOCUMENTS = (ROOT / "README.md", CONTRACT, DECISIONS / "README.md", PERFORMANCE, SIMULATION, SETTINGS)
+
+# The headings of docs/settings.md, each before its first setting.
+_GROUPS = {
+    "stack_name": "Stack",
+    "read_databases": "Data access",
+    "default_database": "Queries",
+    "work_group": "Workgroup, results and retention",
+    "alarm_topic_arn": "Monitoring",
+    "results_key_arn": "Encryption",
+    "vpc_subnet_ids": "Network",
+    "permissions_boundary_arn": "Roles",
+    "removal_policy": "Deployment",
+}
+_COMMON = (
+    *("stage", "read_databases", "read_prefixes", "write_databases", "write_prefixes", "default_database"),
+    *("bytes_scanned_limit", "max_attempts", "results_bucket", "alarm_topic_arn"),
+)
 
 _ID = "0c9231a0-de75-4736-bdfa-dd3f3de85970"
 
@@ -81,11 +99,25 @@ def render(text: str) -> str:
 
 
 def _settings() -> str:
-    rows = [
-        f"| `{camel_case(one.name)}` | {_default(one.default)} | {one.metadata['description']} |"
-        for one in fields(Settings)
-    ]
-    return _table(("name", "default", "meaning"), rows)
+    """A table of each group."""
+    groups: list[tuple[str, list[str]]] = []
+    for one in fields(Settings):
+        if one.name in _GROUPS:
+            groups.append((_GROUPS[one.name], []))
+        groups[-1][1].append(_setting(one))
+    return "\n\n".join(f"## {title}\n\n{_table(_SETTING, rows)}" for title, rows in groups)
+
+
+def _common_settings() -> str:
+    known = {one.name: one for one in fields(Settings)}
+    return _table(_SETTING, [_setting(known[name]) for name in _COMMON])
+
+
+_SETTING = ("name", "default", "meaning")
+
+
+def _setting(one: Field[Any]) -> str:
+    return _row(f"`{camel_case(one.name)}`", _default(one.default), one.metadata["description"])
 
 
 def _default(value: Any) -> str:
@@ -246,6 +278,7 @@ def _states() -> str:
 
 _PARTS: Mapping[str, Callable[[], str]] = {
     "settings": _settings,
+    "common-settings": _common_settings,
     "input": lambda: _schema("input"),
     "output": lambda: _schema("output"),
     "errors": _errors,

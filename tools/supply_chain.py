@@ -20,16 +20,14 @@ from aws_cdk import App
 from infra.settings import Settings
 from infra.stack import QueryStack
 from infra.template import synthesize
-from tests.template.conftest import CONTEXT
-from tests.template.test_bring_your_own import EVERYTHING
-from tests.template.test_checks import acknowledgements, errors, findings
 from tools.environments import environment
 from tools.install import NPM
+from tools.template_checks import BROUGHT, OWN, acknowledgements, findings, lint_errors
 
 ROOT = Path(__file__).parent.parent
 SBOMS = ROOT / "build" / "sbom"
 LOCKS = {"development": ROOT / "requirements.lock", "functions": ROOT / "functions" / "requirements.lock"}
-TEMPLATES = {"own": CONTEXT, "brought": EVERYTHING}
+TEMPLATES = {"own": OWN, "brought": BROUGHT}
 
 _NO_ANSWER = 3
 
@@ -141,7 +139,7 @@ def count_rules() -> int:
         left = findings(app)
         print(f"{name}: cdk-nag: {len(left)} findings left")
         with tempfile.TemporaryDirectory() as folder:
-            lint = errors(synthesize(settings), Path(folder) / "template.json")
+            lint = lint_errors(synthesize(settings), Path(folder) / "template.json")
         print(f"{name}: cfn-lint: {len(lint)} errors")
         found += [*left, *lint]
     return 1 if found else 0

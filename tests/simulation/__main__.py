@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from tests.simulation import records, transitions
+from tests.simulation import transitions
 from tests.simulation.checks import violations
 from tests.simulation.choices import SeededChoices
 from tests.simulation.mutants import MUTANTS, applied
@@ -19,6 +19,7 @@ from tests.simulation.outages import LENGTHS, Size, run_table
 from tests.simulation.scenarios import HOUR, MINUTE, SCENARIOS
 from tests.simulation.soak import Tally, soak
 from tests.simulation.world import run_schedule
+from tools import records
 
 _RECORD = "keep the result for the documentation (then run python -m tools.generate_docs)"
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from tests.simulation import records
 from tests.simulation.checks import violations
 from tests.simulation.choices import SeededChoices
 from tests.simulation.mutants import MUTANTS, applied
 from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.world import run_schedule
+from tools import records
 
 MOST_SCHEDULES = 2_000
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.simulation import records
 from tests.simulation.checks import CHECKS
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.mutation import MOST_SCHEDULES, count_all
 from tests.simulation.scenarios import SCENARIOS
+from tools import records
 
 
 @pytest.fixture(scope="module")

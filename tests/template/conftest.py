@@ -11,17 +11,9 @@ from aws_cdk import App
 from infra.settings import Settings
 from infra.stack import QueryStack
 from tests.template.reading import Template
+from tools.template_checks import OWN
 
 ROOT = Path(__file__).parents[2]
-
-# A value for each setting that grants access.
-CONTEXT = {
-    "readDatabases": "flights",
-    "writeDatabases": "lab",
-    "readPrefixes": "sample-data/flights/,sample-data/weather/,other-data/",
-    "writePrefixes": "sample-data/lab/",
-    "defaultDatabase": "flights",
-}
 
 Synthesize = Callable[[Mapping[str, Any]], tuple[App, Template]]
 
@@ -53,7 +45,7 @@ def synthesize(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesi
 
 @pytest.fixture(scope="session")
 def app_and_template(synthesize: Synthesize) -> tuple[App, Template]:
-    return synthesize(CONTEXT)
+    return synthesize(OWN)
 
 
 @pytest.fixture(scope="session")

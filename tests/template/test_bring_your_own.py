@@ -1,45 +1,17 @@
 """What an account has already replaces what the stack creates: results, keys, network, names of roles."""
 
-from typing import Any
-
 import pytest
 
-from tests.template.conftest import CONTEXT, Synthesize
+from tests.template.conftest import Synthesize
 from tests.template.reading import Json, Template, listed, text
+from tools.template_checks import BROUGHT, key_arn
 
-ACCOUNT = "123456789012"
 FUNCTIONS = ("executor", "checker", "canceller")
-
-
-def key(name: str) -> str:
-    return f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/{name}"
-
-
-# A stack built wholly on what is brought.
-EVERYTHING: dict[str, Any] = {
-    **CONTEXT,
-    "stage": "dev",
-    "workGroup": "analysts",
-    "resultsBucket": "company-results",
-    "resultsPrefix": "athena/",
-    "resultsKeyArn": key("results"),
-    "tableKeyArn": key("table"),
-    "queueKeyArn": key("queue"),
-    "logsKeyArn": key("logs"),
-    "vpcSubnetIds": "subnet-00000001,subnet-00000002",
-    "vpcSecurityGroupIds": "sg-00000001",
-    "permissionsBoundaryArn": f"arn:aws:iam::{ACCOUNT}:policy/boundary",
-    "rolePath": "/data/",
-    "roleNamePrefix": "acme-",
-    "removalPolicy": "retain",
-    "tags": "team=data,cost-center=42",
-    "alarmTopicArn": f"arn:aws:sns:eu-west-1:{ACCOUNT}:on-call",
-}
 
 
 @pytest.fixture(scope="module")
 def brought(synthesize: Synthesize) -> Template:
-    return synthesize(EVERYTHING)[1]
+    return synthesize(BROUGHT)[1]
 
 
 def one(template: Template, type_: str) -> Json:
@@ -79,29 +51,29 @@ def test_queries_use_the_workgroup_and_only_the_prefix_of_the_bucket(brought: Te
 
 
 def test_the_own_bucket_may_have_another_prefix_and_key(synthesize: Synthesize) -> None:
-    _, template = synthesize({"resultsPrefix": "a/b/", "resultsKeyArn": key("results")})
+    _, template = synthesize({"resultsPrefix": "a/b/", "resultsKeyArn": key_arn("results")})
     bucket, properties = template.one("AWS::S3::Bucket")
     (rule,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rule["ServerSideEncryptionByDefault"] == {
         "SSEAlgorithm": "aws:kms",
-        "KMSMasterKeyID": key("results"),
+        "KMSMasterKeyID": key_arn("results"),
     }
     assert rule["BucketKeyEnabled"] is True
     expiring = [one["Prefix"] for one in properties["LifecycleConfiguration"]["Rules"] if "Prefix" in one]
     assert expiring == [f"a/b/{digit}" for digit in "0123456789abcdef"]
     results = one(template, "AWS::Athena::WorkGroup")["WorkGroupConfiguration"]["ResultConfiguration"]
     assert text(results["OutputLocation"]) == f"s3://<{bucket}>/a/b/"
-    assert results["EncryptionConfiguration"] == {"EncryptionOption": "SSE_KMS", "KmsKey": key("results")}
+    assert results["EncryptionConfiguration"] == {"EncryptionOption": "SSE_KMS", "KmsKey": key_arn("results")}
 
 
 def test_athena_may_manage_the_results(synthesize: Synthesize) -> None:
-    _, template = synthesize({"managedResults": "true", "resultsKeyArn": key("results")})
+    _, template = synthesize({"managedResults": "true", "resultsKeyArn": key_arn("results")})
     assert not template.resources("AWS::S3::Bucket")
     configuration = one(template, "AWS::Athena::WorkGroup")["WorkGroupConfiguration"]
     assert "ResultConfiguration" not in configuration
     assert configuration["ManagedQueryResultsConfiguration"] == {
         "Enabled": True,
-        "EncryptionConfiguration": {"KmsKey": key("results")},
+        "EncryptionConfiguration": {"KmsKey": key_arn("results")},
     }
     for function in ("executor", "checker"):
         grants = template.grants(template.role_of(function))
@@ -112,27 +84,27 @@ def test_athena_may_manage_the_results(synthesize: Synthesize) -> None:
 
 def test_keys_encrypt_table_queue_and_logs(brought: Template) -> None:
     table = one(brought, "AWS::DynamoDB::Table")["SSESpecification"]
-    assert table == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": key("table")}
-    assert one(brought, "AWS::SQS::Queue")["KmsMasterKeyId"] == key("queue")
+    assert table == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": key_arn("table")}
+    assert one(brought, "AWS::SQS::Queue")["KmsMasterKeyId"] == key_arn("queue")
     logs = brought.resources("AWS::Logs::LogGroup").values()
-    assert {log["Properties"]["KmsKeyId"] for log in logs} == {key("logs")}
+    assert {log["Properties"]["KmsKeyId"] for log in logs} == {key_arn("logs")}
 
 
 # What each function does with data that is encrypted with the key.
 KEY_ACTIONS = {
     "executor": {
-        key("results"): {"kms:Decrypt", "kms:GenerateDataKey"},
-        key("table"): {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"},
+        key_arn("results"): {"kms:Decrypt", "kms:GenerateDataKey"},
+        key_arn("table"): {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"},
     },
     "checker": {
-        key("results"): {"kms:Decrypt"},
-        key("table"): {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"},
-        key("queue"): {"kms:Decrypt", "kms:GenerateDataKey"},
+        key_arn("results"): {"kms:Decrypt"},
+        key_arn("table"): {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"},
+        key_arn("queue"): {"kms:Decrypt", "kms:GenerateDataKey"},
     },
     "canceller": {
-        key("results"): {"kms:Decrypt", "kms:GenerateDataKey"},
-        key("table"): {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"},
-        key("queue"): {"kms:Decrypt", "kms:GenerateDataKey"},
+        key_arn("results"): {"kms:Decrypt", "kms:GenerateDataKey"},
+        key_arn("table"): {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"},
+        key_arn("queue"): {"kms:Decrypt", "kms:GenerateDataKey"},
     },
 }
 
@@ -174,7 +146,7 @@ def test_without_subnets_a_function_has_no_permission_on_network_interfaces(temp
 
 def test_roles_have_the_boundary_the_path_and_names_with_the_prefix(brought: Template) -> None:
     roles = [role["Properties"] for role in brought.resources("AWS::IAM::Role").values()]
-    assert {role["PermissionsBoundary"] for role in roles} == {EVERYTHING["permissionsBoundaryArn"]}
+    assert {role["PermissionsBoundary"] for role in roles} == {BROUGHT["permissionsBoundaryArn"]}
     assert {role["Path"] for role in roles} == {"/data/"}
     assert {role["RoleName"] for role in roles} == {
         f"acme-AthenaQueries-dev-{name}" for name in ("Executor", "Checker", "Canceller", "StateMachine")

@@ -2,33 +2,28 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aws_cdk import App, Stack, Validations
 from aws_cdk import aws_iam as iam
-from cdk_nag import AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks
-from cfnlint.api import lint_file  # type: ignore[import-untyped]
-from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
-from constructs import IConstruct
 
-from tests.template.conftest import CONTEXT, Synthesize
-from tests.template.reading import Json, Template
-from tests.template.test_bring_your_own import EVERYTHING
+from tests.template.conftest import Synthesize
+from tests.template.reading import Template
+from tools.template_checks import BROUGHT, OWN, acknowledgements, findings, lint_errors
 
 CONTEXTS = {
     "defaults": {},
-    "everything": CONTEXT,
-    "local": {**CONTEXT, "synthesizer": "cli-credentials", "patienceSeconds": "5"},
+    "everything": OWN,
+    "local": {**OWN, "synthesizer": "cli-credentials", "patienceSeconds": "5"},
     "federated": {
         "lakeFormation": "true",
         "federatedCatalogs": "redis",
         "connectorFunctions": "arn:aws:lambda:eu-west-1:123456789012:function:connector",
         "spillPrefixes": "spill/",
     },
-    "brought": EVERYTHING,
+    "brought": BROUGHT,
     "managed results": {"managedResults": "true"},
     "tables": {"readTables": "a.b,c.d", "writeTables": "a.c"},
     "odd names": {
@@ -39,16 +34,6 @@ CONTEXTS = {
         "writePrefixes": "b.c-d/x=1/",
     },
 }
-
-
-def findings(app: App) -> list[str]:
-    """Rule and construct of every finding of the packs."""
-    return [
-        f"{violation.rule_name} at {resource.construct_path}"
-        for pack in (AwsSolutionsChecks, NIST80053R5Checks, HIPAASecurityChecks)
-        for violation in pack(app).validate_scope(app).violations
-        for resource in violation.violating_resources
-    ]
 
 
 @pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS.keys())
@@ -64,16 +49,7 @@ def test_cdk_nag_reports_a_wildcard() -> None:
     assert [finding for finding in findings(app) if "IAM5[Resource::*]" in finding]
 
 
-def acknowledgements(construct: IConstruct) -> Iterator[tuple[str, str]]:
-    """Path and rule of every acknowledged finding below a construct."""
-    for entry in construct.node.metadata:
-        if entry.type == Validations.ACKNOWLEDGED_RULES_METADATA_KEY:
-            yield from ((construct.node.path, rule.removeprefix("Annotation::")) for rule in entry.data)
-    for child in construct.node.children:
-        yield from acknowledgements(child)
-
-
-@pytest.mark.parametrize("context", [CONTEXT, EVERYTHING], ids=["own", "brought"])
+@pytest.mark.parametrize("context", [OWN, BROUGHT], ids=["own", "brought"])
 def test_each_acknowledgement_covers_a_finding_of_its_own_construct(
     synthesize: Synthesize, monkeypatch: pytest.MonkeyPatch, context: dict[str, Any]
 ) -> None:
@@ -89,16 +65,10 @@ def test_each_acknowledgement_covers_a_finding_of_its_own_construct(
         assert [one for one in acknowledged if finding.startswith(one)], finding
 
 
-def errors(template: Json, file: Path) -> list[str]:
-    file.write_text(json.dumps(template))
-    matches = lint_file(file, config=ManualArgs(regions=["us-east-1", "eu-central-1"]))
-    return [f"{match.rule.id} {match.message}" for match in matches if match.rule.id.startswith("E")]
-
-
-@pytest.mark.parametrize("context", [CONTEXT, EVERYTHING], ids=["own", "brought"])
+@pytest.mark.parametrize("context", [OWN, BROUGHT], ids=["own", "brought"])
 def test_cfn_lint_finds_no_error(synthesize: Synthesize, context: dict[str, Any], tmp_path: Path) -> None:
     _, template = synthesize(context)
-    assert errors(template.body, tmp_path / "template.json") == []
+    assert lint_errors(template.body, tmp_path / "template.json") == []
 
 
 def test_the_only_ignored_cfn_lint_check_is_the_type_of_timeouts(template: Template, tmp_path: Path) -> None:
@@ -109,12 +79,12 @@ def test_the_only_ignored_cfn_lint_check_is_the_type_of_timeouts(template: Templ
         if "Metadata" in resource
     ]
     assert [one for one in ignored if one] == [{"config": {"ignore_checks": ["E3601"]}}]
-    for error in errors(body, tmp_path / "template.json"):
+    for error in lint_errors(body, tmp_path / "template.json"):
         assert re.fullmatch(r"E3601 .*is not of type 'number' at 'States/[^/]+/TimeoutSeconds'", error)
 
 
 def test_the_same_input_produces_the_same_template(template: Template, synthesize: Synthesize) -> None:
     shuffled = dict(
-        reversed(CONTEXT.items()), readPrefixes="other-data/,sample-data/weather/,sample-data/flights/"
+        reversed([*OWN.items()]), readPrefixes="other-data/,sample-data/weather/,sample-data/flights/"
     )
     assert synthesize(shuffled)[1].body == template.body

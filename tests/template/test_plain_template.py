@@ -12,14 +12,14 @@ from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
 
 from infra import template as plain
 from infra.settings import Settings
-from tests.template.conftest import CONTEXT
 from tests.template.reading import Json, Template
+from tools.template_checks import OWN
 
 
 @pytest.fixture(scope="module")
 def written(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plain")
-    plain.write(folder, Settings.from_context(CONTEXT), code)
+    plain.write(folder, Settings.from_context(OWN), code)
     return folder
 
 
@@ -73,7 +73,7 @@ def test_cloudformation_accepts_its_size(written: Path) -> None:
 
 
 def test_the_same_code_makes_the_same_archive(written: Path, code: Path, tmp_path: Path) -> None:
-    plain.write(tmp_path, Settings.from_context(CONTEXT), code)
+    plain.write(tmp_path, Settings.from_context(OWN), code)
     assert (tmp_path / plain.ARCHIVE).read_bytes() == (written / plain.ARCHIVE).read_bytes()
     with zipfile.ZipFile(tmp_path / plain.ARCHIVE) as archive:
         assert archive.namelist() == ["stub.py"]

@@ -1,11 +1,11 @@
-"""What the commands measured last: JSON files, which tools/generate_docs.py shows in docs/simulation.md."""
+"""What commands measured last: JSON files in docs/records, which tools/generate_docs.py shows."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1] / "docs" / "records"
 
 Row = Mapping[str, Any]
 
