@@ -22,6 +22,8 @@ def aws_variables(endpoint: str) -> dict[str, str]:
     """The environment variables that the AWS CLI and the SDKs need."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
+        # Otherwise TestState goes to a host such as sync-127.0.0.1, which does not exist.
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         **CREDENTIALS,
@@ -54,8 +56,9 @@ def client(endpoint: str, service: str) -> Any:
             session_vars={"profile": unread, "config_file": nowhere, "credentials_file": nowhere}
         ),
     )
+    config = Config(proxies={}, inject_host_prefix=False)
     # boto3-stubs has an overload for each literal name and none for a variable.
-    return session.client(service, endpoint_url=endpoint, config=Config(proxies={}))  # type: ignore[call-overload]
+    return session.client(service, endpoint_url=endpoint, config=config)  # type: ignore[call-overload]
 
 
 def _proxy_bypass() -> dict[str, str]:

@@ -20,6 +20,8 @@ BUCKET = "sample-data"
 DATABASE = "flights"
 # For tables that queries create.
 SCRATCH = "scratch"
+# `ops verify` may create and drop it.
+VERIFY = "verify"
 TABLES = ("airlines", "airports", "flights", "planes", "weather")
 
 

@@ -34,7 +34,7 @@ SETTINGS: Mapping[str, str] = {
     "defaultDatabase": sample_data.DATABASE,
     "readDatabases": sample_data.DATABASE,
     "readPrefixes": f"{sample_data.BUCKET}/{sample_data.DATABASE}/",
-    "writeDatabases": sample_data.SCRATCH,
+    "writeDatabases": f"{sample_data.SCRATCH},{sample_data.VERIFY}",
     "writePrefixes": f"{sample_data.BUCKET}/{sample_data.SCRATCH}/",
     "synthesizer": "cli-credentials",
 }

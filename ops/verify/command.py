@@ -24,7 +24,8 @@ from ops.verify.session import Failed, Result, Session, Skipped
 _PLAN = """\
 verify starts about 80 executions of the state machine {name} and about as many small Athena queries. They
 scan no data; with Athena's minimum of 10 MB a query this costs about 0.01 USD, and the transitions about as
-much. {scratch}At the end, also after an interruption, it stops what still runs and drops its tables."""
+much. {scratch}At the end, also after an interruption, it stops what still runs and removes what it created;
+the results of its queries expire with the others."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scratch",
         metavar="DATABASE",
-        help="database in which tables may be created; it must be in the stack's writeDatabases",
+        help="database for a table, one of the stack's writeDatabases; created and dropped if it does not "
+        "exist",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
@@ -68,7 +70,11 @@ def run(arguments: argparse.Namespace, deployment: Deployment) -> ExitCode:
 def _confirm(arguments: argparse.Namespace, deployment: Deployment) -> None:
     if arguments.yes:
         return
-    scratch = f"It creates and drops a table in {arguments.scratch}.\n" if arguments.scratch else ""
+    scratch = ""
+    if arguments.scratch:
+        scratch = (
+            f"It creates a table in the database {arguments.scratch}, and the database if it does not exist. "
+        )
     print(_PLAN.format(name=deployment.name, scratch=scratch), file=sys.stderr)
     if not sys.stdin.isatty() or input("Continue? [y/N] ").strip().lower() != "y":
         raise CommandError("not confirmed; add --yes to start without asking", ExitCode.USAGE)

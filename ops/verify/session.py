@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -48,7 +49,8 @@ class Result:
 class Session:
     """One run of `verify`. Everything that it starts or creates is removed by `remove`.
 
-    `scratch` is the Glue database in which tables may be created, with its S3 prefix; None if there is none.
+    `scratch` is the Glue database in which tables may be created; it is created if it does not exist.
+    `tables` and `databases` are to be dropped, and the objects below the S3 URIs in `prefixes` to be deleted.
     """
 
     deployment: Deployment
@@ -58,6 +60,8 @@ class Session:
     executions: list[str] = field(default_factory=list)
     queries: list[str] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)
+    databases: list[str] = field(default_factory=list)
+    prefixes: list[str] = field(default_factory=list)
     evidence: dict[str, Any] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:
@@ -124,29 +128,66 @@ class Session:
         pages = self.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=arn)
         return [event for page in pages for event in page["events"]]
 
+    def database_exists(self, name: str) -> bool:
+        glue = self.client("glue")
+        try:
+            glue.get_database(Name=name)
+        except glue.exceptions.EntityNotFoundException:
+            return False
+        return True
+
+    def results_location(self) -> str | None:
+        """The S3 URI of the workgroup's results; None where Athena manages them."""
+        group = self.client("athena").get_work_group(WorkGroup=self.work_group)["WorkGroup"]
+        location: str | None = group["Configuration"].get("ResultConfiguration", {}).get("OutputLocation")
+        return location
+
     def remove(self) -> list[str]:
-        """Stop what still runs and drop the tables. Return what could not be removed, with the reason."""
+        """Stop what still runs, drop the tables and databases, delete the objects.
+
+        Return what could not be removed, with the reason.
+        """
+        steps: list[tuple[str, Callable[[], object]]] = [
+            *((arn, partial(self._stop, arn)) for arn in self.executions),
+            *((f"query {one}", partial(self._stop_query, one)) for one in self.queries),
+            *((f"table {one}", partial(self._drop, f"TABLE IF EXISTS {one}")) for one in self.tables),
+            *(
+                (f"database {one}", partial(self._drop, f"DATABASE IF EXISTS {one}"))
+                for one in self.databases
+            ),
+            *((uri, partial(self._delete_objects, uri)) for uri in self.prefixes),
+        ]
         left = []
-        for arn in self.executions:
+        for what, step in steps:
             try:
-                described = self.client("stepfunctions").describe_execution(executionArn=arn)
-                if described["status"] == "RUNNING":
-                    execution.stop(self.client("stepfunctions"), arn)
-            except (BotoCoreError, ClientError) as error:
-                left.append(f"{arn}: {error}")
-        for query_id in self.queries:
-            try:
-                self.client("athena").stop_query_execution(QueryExecutionId=query_id)
-            except (BotoCoreError, ClientError) as error:
-                left.append(f"query {query_id}: {error}")
-        for table in self.tables:
-            try:
-                run = self.finish(self.start({"QueryString": f"DROP TABLE IF EXISTS {self.scratch}.{table}"}))
-                if run.status != "SUCCEEDED":
-                    left.append(f"table {self.scratch}.{table}: {run.error}")
-            except (BotoCoreError, ClientError) as error:
-                left.append(f"table {self.scratch}.{table}: {error}")
+                step()
+            except (BotoCoreError, ClientError, Failed) as error:
+                left.append(f"{what}: {error}")
         return left
+
+    def _stop(self, arn: str) -> None:
+        stepfunctions = self.client("stepfunctions")
+        if stepfunctions.describe_execution(executionArn=arn)["status"] == "RUNNING":
+            execution.stop(stepfunctions, arn)
+
+    def _stop_query(self, query_id: str) -> None:
+        self.client("athena").stop_query_execution(QueryExecutionId=query_id)
+
+    def _drop(self, what: str) -> None:
+        run = execution.follow(
+            self.client("stepfunctions"),
+            execution.start(
+                self.client("stepfunctions"), self.state_machine_arn, {"QueryString": f"DROP {what}"}
+            ),
+        )
+        expect(run.status == "SUCCEEDED", reason_of(run))
+
+    def _delete_objects(self, uri: str) -> None:
+        s3 = self.client("s3")
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for one in page.get("Contents", []):
+                s3.delete_object(Bucket=bucket, Key=one["Key"])
 
 
 def expect(condition: object, happened: str) -> None:

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 
-from local.environment import REGION
+from local import environment
 from local.stack import ROOT, _free_port
 
 ROLE = "test"
@@ -35,10 +34,7 @@ class Emulator:
 
     def client(self, service: str) -> Any:
         if service not in self._clients:
-            session = boto3.Session(
-                aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION
-            )
-            self._clients[service] = session.client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
+            self._clients[service] = environment.client(self.endpoint, service)
         return self._clients[service]
 
     def role(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from local import environment
+from local import environment, sample_data
 from local.stack import Stack
 from ops.__main__ import main
 from ops.deployment import describe_deployment
@@ -24,7 +24,7 @@ from tests.end_to_end.conftest import Deployment
 from tests.fidelity.comparison import FIELDS, recordings
 
 # What the emulator cannot show.
-SKIPPED = {"scan-limit", "lag", "choice-state"}
+SKIPPED = {"scan-limit", "lag"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def report(deployed: Stack, tmp_path_factory: pytest.TempPathFactory) -> Report:
                 "--yes",
                 "--json",
                 "--scratch",
-                "scratch",
+                sample_data.VERIFY,
                 "--record",
                 str(folder),
             ]
@@ -80,9 +80,14 @@ def test_nothing_is_left_behind(report: Report, deployment: Deployment) -> None:
     running = deployment.client("stepfunctions").list_executions(
         stateMachineArn=deployment.stack.outputs["StateMachineArn"], statusFilter="RUNNING"
     )
-    tables = deployment.client("glue").get_tables(DatabaseName="scratch")["TableList"]
+    databases = deployment.client("glue").get_databases()["DatabaseList"]
+    objects = deployment.client("s3").list_objects_v2(
+        Bucket=deployment.stack.outputs["ResultsBucketName"], Prefix="results/verify-"
+    )
     assert running["executions"] == []
-    assert [table["Name"] for table in tables if table["Name"].startswith("verify_")] == []
+    assert sample_data.VERIFY not in [database["Name"] for database in databases]
+    assert objects["KeyCount"] == 0
+    assert report.claims["statements"]["evidence"]["statement_types"]["UNLOAD (SELECT"] == "DML"
 
 
 def test_recordings_hold_no_token_and_no_account(report: Report, deployment: Deployment) -> None:

@@ -248,7 +248,7 @@ def _enter(run: Run, name: str, state_input: Any) -> str | None:
         f"{kind}StateEntered",
         {"stateEnteredEventDetails": {"name": name, "input": json.dumps(state_input)}},
     )
-    output, following = _execute(run, state, state_input)
+    output, following = execute(state, state_input, run.record, run.context)
     check_size(output, f"The state '{name}' returned a result")
     _add_event(
         run.record,
@@ -259,12 +259,14 @@ def _enter(run: Run, name: str, state_input: Any) -> str | None:
     return following
 
 
-def _execute(run: Run, state: dict[str, Any], state_input: Any) -> tuple[Any, str | None]:
-    context = run.context
+def execute(
+    state: dict[str, Any], state_input: Any, record: dict[str, Any], context: dict[str, Any]
+) -> tuple[Any, str | None]:
+    """Run one state; return its output and the name of the next state."""
     match state["Type"]:
         case "Task" | "Parallel" | "Map" as kind:
             execute = getattr(ministack, f"_execute_{kind.lower()}")
-            output, following = execute(state, state_input, run.record, context)
+            output, following = execute(state, state_input, record, context)
         case "Pass" | "Choice" | "Wait" as kind:
             output, following = getattr(ministack, f"_execute_{kind.lower()}")(state, state_input, context)
         case "Succeed":

@@ -68,12 +68,12 @@ def _execute_task(
         context["State"]["RetryCount"] = sum(retries.values())
         try:
             result = _attempt(run, state, state_input, record, context)
-            return _output(state, state_input, context, result), ministack._next_or_end(state)
+            return evaluate_output(state, state_input, context, result), ministack._next_or_end(state)
         except TaskError as error:
             _record_failure(record, state, error)
             retrier, index = ministack._find_matching_retrier(state.get("Retry", []), error.error, retries)
             if retrier is None:
-                return _catch(state, state_input, context, error)
+                return catch(state, state_input, context, error)
             delay = _delay(retrier, retries.get(index, 0))
             retries[index] = retries.get(index, 0) + 1
         run.wait_for(lambda: False, delay)
@@ -94,7 +94,7 @@ def _error_matches(names: list[str], error: str) -> bool:
     return "States.ALL" in names or ("States.TaskFailed" in names and error != "States.Timeout")
 
 
-def _catch(
+def catch(
     state: dict[str, Any], state_input: Any, context: dict[str, Any], error: TaskError
 ) -> tuple[Any, str | None]:
     catcher = ministack._find_matching_catcher(state.get("Catch", []), error.error)
@@ -115,13 +115,9 @@ def _attempt(
     if _CALLBACK in resource:
         context["Task"] = {"Token": ministack.new_uuid()}
         callback = _callbacks[context["Task"]["Token"]] = Callback(run)
-    if ministack._state_query_language(state, context) == "JSONata":
-        arguments = ministack._apply_jsonata_arguments(state, state_input, context)
-    else:
-        arguments = ministack._apply_input_path(state, state_input, context)
-        arguments = ministack._apply_parameters(state, arguments, context)
+    arguments = evaluate_arguments(state, state_input, context)
     check_size(arguments, f"The state '{context['State']['Name']}' has arguments")
-    seconds = _timeout(state, state_input, context)
+    seconds = evaluate_timeout(state, state_input, context)
     details = {"resourceType": _service(resource), "resource": resource.rpartition(":")[2]}
     scheduled = details | {"region": ministack.get_region(), "parameters": json.dumps(arguments)}
     if seconds:
@@ -141,7 +137,14 @@ def _attempt(
     return result
 
 
-def _timeout(state: dict[str, Any], state_input: Any, context: dict[str, Any]) -> float | None:
+def evaluate_arguments(state: dict[str, Any], state_input: Any, context: dict[str, Any]) -> Any:
+    if ministack._state_query_language(state, context) == "JSONata":
+        return ministack._apply_jsonata_arguments(state, state_input, context)
+    arguments = ministack._apply_input_path(state, state_input, context)
+    return ministack._apply_parameters(state, arguments, context)
+
+
+def evaluate_timeout(state: dict[str, Any], state_input: Any, context: dict[str, Any]) -> float | None:
     """The task's time limit in seconds."""
     if path := state.get("TimeoutSecondsPath"):
         seconds = ministack._resolve_path_or_ctx(path, state_input, context)
@@ -174,7 +177,7 @@ def _record_failure(record: dict[str, Any], state: dict[str, Any], error: TaskEr
     _event(record, kind, details | {"error": error.error, "cause": error.cause})
 
 
-def _output(state: dict[str, Any], state_input: Any, context: dict[str, Any], result: Any) -> Any:
+def evaluate_output(state: dict[str, Any], state_input: Any, context: dict[str, Any], result: Any) -> Any:
     if ministack._state_query_language(state, context) == "JSONata":
         output = ministack._apply_jsonata_output(state, state_input, context, result=result, default=result)
         ministack._apply_state_assign(state, state_input, context, result=result)
