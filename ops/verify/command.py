@@ -105,6 +105,8 @@ def attempt(name: str, session: Session) -> Result:
         status, happened = "failed", str(reason)
     except (BotoCoreError, ClientError) as error:
         status, happened = "failed", describe(error)
+    except Exception as error:  # noqa: BLE001 - a malformed answer must not end the other claims
+        status, happened = "failed", f"{type(error).__name__}: {error}"
     return Result(
         claim=name,
         expected=expected,

@@ -159,6 +159,7 @@ def client_error(code: str) -> ClientError:
         (client_error("AccessDeniedException"), "failed"),
         (EndpointConnectionError(endpoint_url="http://127.0.0.1:1"), "failed"),
         (ResponseParserError("not JSON"), "failed"),
+        (KeyError("result"), "failed"),
     ],
 )
 def test_only_an_operation_that_the_endpoint_does_not_have_is_skipped(
@@ -179,7 +180,9 @@ def test_only_an_operation_that_the_endpoint_does_not_have_is_skipped(
             "creationDate": NOW,
         },
     )
-    stepfunctions.client.meta.events.register("before-call.sfn.ValidateStateMachineDefinition", fail)
+    stepfunctions.client.meta.events.register(
+        "provide-client-params.sfn.ValidateStateMachineDefinition", fail
+    )
     deployment = Deployment(
         name="AthenaQueries",
         created=NOW,
@@ -189,4 +192,4 @@ def test_only_an_operation_that_the_endpoint_does_not_have_is_skipped(
 
     result = command.attempt("document", Session(deployment=deployment))
 
-    assert result.status == status
+    assert result.status == status, result.happened
