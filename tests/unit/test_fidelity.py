@@ -32,7 +32,7 @@ def test_a_row_has_a_status_a_source_and_what_covers_it(row: list[str]) -> None:
 def test_every_claim_about_aws_has_its_row() -> None:
     named = {name for row in ROWS for name in re.findall(r"`([^`]+)`", row[-1])}
     of_this_stack = {"event-path", "transitions", "lag", "invalid-input", "invalid-request", "cancelled"}
-    assert set(CLAIMS) - named - of_this_stack <= {"parent-field", "result-reuse", "choice-state"}
+    assert set(CLAIMS) - named - of_this_stack <= {"parent-field", "result-reuse", "states"}
 
 
 def test_what_identifies_an_account_is_replaced() -> None:
