@@ -72,6 +72,7 @@ class QueryStack(Stack):
         parameters = {"state-machine-arn": workflow.state_machine.state_machine_arn}
         if engine.results.bucket is not None:
             outputs["ResultsBucketName"] = parameters["results-bucket"] = engine.results.bucket.bucket_name
+            parameters["results-prefix"] = settings.results_prefix
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
         # Other stacks read these, without an import that would lock this stack.

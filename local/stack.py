@@ -102,6 +102,10 @@ class Stack:
         """Fire this stack's scheduled rules now."""
         _ask(self.port, "schedules", {"rule": f"{self.name}-*"})
 
+    def invoke_schedule(self, name: str, time: str) -> None:
+        """Invoke the target of an EventBridge schedule as at the scheduled time, which is ISO 8601."""
+        _ask(self.port, "scheduler", {"schedule": name, "time": time})
+
     def pending_events(self) -> int:
         """The number of events that their functions have not handled yet, retries included."""
         pending: int = _ask(self.port, "status")["pendingEvents"]

@@ -12,7 +12,7 @@ from ministack.core.responses import now_iso
 from ministack.services import cloudwatch, lambda_svc, stepfunctions
 from ministack.services import eventbridge as ministack
 
-from local.emulator import sqs
+from local.emulator import roles, scheduler, sqs
 from local.emulator.faults import faults
 
 Mode = Literal["normal", "off", "twice", "early", "held"]
@@ -43,11 +43,13 @@ def fire_schedules(rule: str) -> None:
 def _invoke_target(
     target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None
 ) -> None:
-    """Invoke a target and count it. An event for a target that is gone becomes a dead letter."""
-    exists = _exists(target["Arn"])
-    for metric in ("TriggeredRules", "Invocations", *(() if exists else ("FailedInvocations",))):
+    """Invoke a target and count it. An event that cannot be delivered to its target becomes a dead letter."""
+    if event["Source"] == scheduler.SOURCE:
+        target = scheduler.with_context(target, event)
+    deliverable = _exists(target["Arn"]) and not _denial(target)
+    for metric in ("TriggeredRules", "Invocations", *(() if deliverable else ("FailedInvocations",))):
         cloudwatch.record_metric("AWS/Events", metric, 1, "Count", {"RuleName": rule["Name"]})
-    if exists:
+    if deliverable:
         _ministack_invoke_target(target, event, rule, view)
     elif queue_arn := target.get("DeadLetterConfig", {}).get("Arn"):
         sent = sqs.send(
@@ -63,6 +65,13 @@ def _exists(arn: str) -> bool:
     if arn.startswith("arn:aws:states:"):
         return stepfunctions._resolve_state_machine_arn(arn) is not None
     return True
+
+
+def _denial(target: dict[str, Any]) -> str | None:
+    """Why the target's role may not start executions of it. Other targets have policies of their own."""
+    if not target["Arn"].startswith("arn:aws:states:"):
+        return None
+    return roles.denial(target.get("RoleArn"), "states:StartExecution", target["Arn"])
 
 
 def _apply_input_transformer(transformer: dict[str, Any], rule: dict[str, Any], view: Any) -> Any:

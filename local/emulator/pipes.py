@@ -12,6 +12,7 @@ from ministack.services import eventbridge, lambda_svc, sqs, stepfunctions
 from ministack.services import pipes as ministack
 from ministack.services.cloudformation import provisioners
 
+from local.emulator import roles
 from local.emulator.eventbridge import MISSING, resolve
 
 _ministack_create_pipe = ministack._create_pipe
@@ -84,7 +85,7 @@ def _deliver_batch(pipe: dict[str, Any]) -> bool:
 
     A batch that cannot be delivered becomes visible again in the queue, whose redrive policy then applies.
     """
-    queue = sqs._queue_by_arn(pipe["Source"])
+    queue = None if _denial(pipe) else sqs._queue_by_arn(pipe["Source"])
     properties = pipe["Properties"]
     parameters = properties.get("SourceParameters") or {}
     size = parameters.get("SqsQueueParameters", {}).get("BatchSize", _DEFAULT_BATCH)
@@ -99,6 +100,8 @@ def _deliver_batch(pipe: dict[str, Any]) -> bool:
     records = [_record(message, pipe["Source"]) for message in messages.get("Messages", [])]
     matching = lambda_svc._apply_filter_criteria(records, parameters)
     if matching:
+        if roles.denial(pipe["RoleArn"], "states:StartExecution", pipe["Target"]):
+            return False
         document = json.dumps([_transform(record, pipe) for record in matching])
         status, _, _ = stepfunctions._start_execution({"stateMachineArn": pipe["Target"], "input": document})
         if status >= 400:  # noqa: PLR2004 - HTTP's client and server errors
@@ -106,6 +109,15 @@ def _deliver_batch(pipe: dict[str, Any]) -> bool:
     for record in records:
         sqs._act_delete_message({"ReceiptHandle": record["receiptHandle"]}, queue["url"])
     return bool(records)
+
+
+def _denial(pipe: dict[str, Any]) -> str | None:
+    """Why the pipe's role may not read the queue (user guide, "Pipes permissions")."""
+    denials = (
+        roles.denial(pipe["RoleArn"], f"sqs:{action}", pipe["Source"])
+        for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+    )
+    return next(filter(None, denials), None)
 
 
 def _record(message: dict[str, Any], queue_arn: str) -> dict[str, Any]:

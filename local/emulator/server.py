@@ -22,6 +22,7 @@ from local.emulator import (
     lambda_,
     outages,
     pipes,
+    scheduler,
     stepfunctions,
 )
 from local.emulator.athena import api as athena
@@ -35,6 +36,7 @@ _CONTROL: dict[str, Callable[..., None]] = {
     "/_local/metrics-age": cloudwatch.age_metrics,
     "/_local/outages": faults.set_outages,
     "/_local/query-seconds": faults.hold_queries,
+    "/_local/scheduler": scheduler.fire_schedules,
     "/_local/schedules": eventbridge.fire_schedules,
 }
 

@@ -43,14 +43,20 @@ class Emulator:
         try:
             return str(iam.get_role(RoleName=ROLE)["Role"]["Arn"])
         except iam.exceptions.NoSuchEntityException:
-            services = ["lambda.amazonaws.com", "states.amazonaws.com", "events.amazonaws.com"]
-            trust = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
-            allow = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-            role = iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))
+            return self.role_with({"Action": "*", "Resource": "*"}, name=ROLE)
+
+    def role_with(self, *allowed: dict[str, Any], name: str = "") -> str:
+        """The ARN of a new role that services may assume, and what its statements allow."""
+        iam, name = self.client("iam"), name or f"role-{uuid.uuid4()}"
+        services = ["lambda.amazonaws.com", "states.amazonaws.com", "events.amazonaws.com"]
+        trust = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))
+        statements = [{"Effect": "Allow", **one} for one in allowed]
+        if statements:
             iam.put_role_policy(
-                RoleName=ROLE, PolicyName="all", PolicyDocument=json.dumps({"Statement": [allow]})
+                RoleName=name, PolicyName="allowed", PolicyDocument=json.dumps({"Statement": statements})
             )
-            return str(role["Role"]["Arn"])
+        return str(role["Role"]["Arn"])
 
     def queue(self) -> "Queue":
         """A new SQS queue."""

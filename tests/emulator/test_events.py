@@ -137,6 +137,60 @@ def machine(emulator: Emulator) -> str:
     return str(created["stateMachineArn"])
 
 
+def start(machine: str) -> dict[str, Any]:
+    """A statement that allows executions of the state machine."""
+    return {"Action": "states:StartExecution", "Resource": machine}
+
+
+def inputs(emulator: Emulator, machine: str) -> list[Any]:
+    """The inputs of the state machine's executions."""
+    stepfunctions = emulator.client("stepfunctions")
+    return [
+        json.loads(stepfunctions.describe_execution(executionArn=one["executionArn"])["input"])
+        for one in stepfunctions.list_executions(stateMachineArn=machine)["executions"]
+    ]
+
+
+def test_a_rule_starts_an_execution_with_the_permissions_of_its_role(
+    emulator: Emulator, machine: str, rule: Callable[..., str]
+) -> None:
+    pattern = '{"source": ["of-a-role"]}'
+    dead_letters = emulator.queue()
+    target = {"Arn": machine, "InputPath": "$.detail"}
+    rule({**target, "RoleArn": emulator.role_with(start(machine))}, EventPattern=pattern)
+    refused = rule(
+        {**target, "RoleArn": emulator.role_with(), "DeadLetterConfig": {"Arn": dead_letters.arn}},
+        EventPattern=pattern,
+    )
+
+    put(emulator, "of-a-role", {"a": 1})
+
+    assert wait_until(dead_letters.receive)
+    assert inputs(emulator, machine) == [{"a": 1}]
+    assert emulator.metric_sum("AWS/Events", "FailedInvocations", RuleName=refused) == 1
+
+
+def test_a_schedule_passes_its_context_and_has_the_permissions_of_its_role(
+    emulator: Emulator, machine: str
+) -> None:
+    scheduler = emulator.client("scheduler")
+    text = '{"Time": "<aws.scheduler.scheduled-time>", "Attempt": "<aws.scheduler.attempt-number>"}'
+    for name, role in (
+        ("allowed", emulator.role_with(start(machine))),
+        ("refused", emulator.role_with()),
+    ):
+        scheduler.create_schedule(
+            Name=f"{name}-schedule",
+            ScheduleExpression="cron(0 6 * * ? *)",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target={"Arn": machine, "RoleArn": role, "Input": text},
+        )
+
+    emulator.control("scheduler", schedule="*-schedule", time="2026-11-25T06:00:00Z")
+
+    assert inputs(emulator, machine) == [{"Time": "2026-11-25T06:00:00Z", "Attempt": "1"}]
+
+
 @pytest.fixture
 def pipe(emulator: Emulator, machine: str) -> Iterator[Callable[..., None]]:
     """Creates pipes from a queue to the state machine."""
@@ -146,7 +200,8 @@ def pipe(emulator: Emulator, machine: str) -> Iterator[Callable[..., None]]:
     def create(source: Queue, **settings: Any) -> None:
         name = f"pipe-{uuid.uuid4()}"
         target = settings.pop("Target", machine)
-        pipes.create_pipe(Name=name, RoleArn=emulator.role(), Source=source.arn, Target=target, **settings)
+        role = settings.pop("RoleArn", emulator.role())
+        pipes.create_pipe(Name=name, RoleArn=role, Source=source.arn, Target=target, **settings)
         names.append(name)
 
     yield create
@@ -216,6 +271,23 @@ def test_a_batch_that_cannot_be_delivered_becomes_a_dead_letter(
     queue.send("lost")
 
     assert wait_until(dead_letters.receive) == ["lost"]
+
+
+def test_a_pipe_has_the_permissions_of_its_role(
+    emulator: Emulator, machine: str, pipe: Callable[..., None]
+) -> None:
+    dead_letters, queue = emulator.queue(), emulator.queue()
+    policy = json.dumps({"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": 1})
+    emulator.client("sqs").set_queue_attributes(
+        QueueUrl=queue.url, Attributes={"VisibilityTimeout": "0", "RedrivePolicy": policy}
+    )
+    actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
+    pipe(queue, RoleArn=emulator.role_with({"Action": actions, "Resource": queue.arn}))
+
+    queue.send("refused")
+
+    assert wait_until(dead_letters.receive) == ["refused"]
+    assert inputs(emulator, machine) == []
 
 
 @pytest.mark.parametrize(

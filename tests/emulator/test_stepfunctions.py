@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local.environment import REGION
 from tests.emulator.conftest import Emulator, wait_until
 
+START = "arn:aws:states:::states:startExecution"
 CHILD = "arn:aws:states:::states:startExecution.sync:2"
 CALLBACK = "arn:aws:states:::lambda:invoke.waitForTaskToken"
 RETURNS_ITS_INPUT = "def handler(event, context):\n    return event\n"
@@ -22,10 +24,10 @@ class Machines:
         self.client = emulator.client("stepfunctions")
         self.role = emulator.role()
 
-    def create(self, definition: dict[str, Any]) -> str:
+    def create(self, definition: dict[str, Any], role: str | None = None) -> str:
         answer = self.client.create_state_machine(
             name=f"machine-{uuid.uuid4()}",
-            roleArn=self.role,
+            roleArn=role or self.role,
             definition=json.dumps({"QueryLanguage": "JSONata", **definition}),
         )
         return str(answer["stateMachineArn"])
@@ -151,6 +153,47 @@ def test_a_childs_output_is_json(machines: Machines) -> None:
     )
 
     assert parent["output"] == "2"
+
+
+def test_a_child_that_is_only_started_runs_once_under_its_name(machines: Machines) -> None:
+    child = machines.of_one(Type="Pass")
+    parent = machines.of_one(
+        Type="Task",
+        Resource=START,
+        Arguments={"StateMachineArn": child, "Name": "daily", "Input": "{% $states.input %}"},
+    )
+
+    first, second = (machines.run(parent, {"a": number}) for number in (1, 2))
+
+    assert json.loads(first["output"])["ExecutionArn"].endswith(":daily")
+    assert (second["status"], second["error"]) == (
+        "FAILED",
+        "StepFunctions.ExecutionAlreadyExistsException",
+    )
+    assert len(machines.executions(child)) == 1
+
+
+def test_a_nested_execution_needs_the_permissions_of_its_pattern(
+    emulator: Emulator, machines: Machines
+) -> None:
+    child = machines.of_one(Type="Pass")
+    start = {"Action": "states:StartExecution", "Resource": child}
+    executions = f"{child.replace(':stateMachine:', ':execution:')}:*"
+    follow = {"Action": ["states:DescribeExecution", "states:StopExecution"], "Resource": executions}
+    events = ["events:PutTargets", "events:PutRule", "events:DescribeRule"]
+    rule = f"arn:aws:events:{REGION}:*:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule"
+
+    def outcome(resource: str, *allowed: dict[str, Any]) -> str:
+        state = {"Type": "Task", "Resource": resource, "Arguments": {"StateMachineArn": child, "Input": {}}}
+        definition = {"StartAt": "Only", "States": {"Only": {**state, "End": True}}}
+        execution = machines.run(machines.create(definition, emulator.role_with(*allowed)))
+        return str(execution.get("cause", execution["status"]))
+
+    assert "not authorized to perform: states:StartExecution" in outcome(START)
+    assert outcome(START, start) == "SUCCEEDED"
+    assert "not authorized to perform: states:DescribeExecution" in outcome(CHILD, start)
+    assert "not authorized to perform: events:PutTargets" in outcome(CHILD, start, follow)
+    assert outcome(CHILD, start, follow, {"Action": events, "Resource": rule}) == "SUCCEEDED"
 
 
 def test_a_payload_over_256_kib_is_caught_by_its_name_only(

@@ -38,3 +38,4 @@ def test_the_parameters_have_the_values_of_the_outputs(deployment: Deployment) -
     outputs = deployment.stack.outputs
     assert parameter("state-machine-arn") == outputs["StateMachineArn"]
     assert parameter("results-bucket") == outputs["ResultsBucketName"]
+    assert parameter("results-prefix") == "results/"

@@ -298,6 +298,7 @@ def test_other_stacks_find_the_state_machine_and_the_results_in_parameters(templ
             f"<{template.one('AWS::StepFunctions::StateMachine')[0]}>"
         ),
         "/athena-queries/AthenaQueries/results-bucket": f"<{template.one('AWS::S3::Bucket')[0]}>",
+        "/athena-queries/AthenaQueries/results-prefix": "results/",
     }
 
 

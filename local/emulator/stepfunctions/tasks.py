@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ministack.core.responses import error_response_json, json_response
+from ministack.core.responses import error_response_json, get_account_id, get_region, json_response
 from ministack.services import stepfunctions as ministack
 from ministack.services.stepfunctions import _ExecutionError as TaskError
 
+from local.emulator import roles
 from local.emulator.stepfunctions import executions
 from local.emulator.stepfunctions.executions import PAYLOAD_BYTES, Run, check_size
 
@@ -19,6 +20,8 @@ _ERROR_CHARACTERS = 256
 _CAUSE_CHARACTERS = 32_768
 _CALLBACK = ".waitForTaskToken"
 _NESTED = "arn:aws:states:::states:startExecution"
+# By which Step Functions receives the ends of nested executions.
+_MANAGED_RULE = "StepFunctionsGetEventsForStepFunctionsExecutionRule"
 # Step Functions developer guide, "Handling errors": names that the wildcards do not match.
 _NOT_IN_ALL = {"States.DataLimitExceeded", "States.Runtime"}
 
@@ -128,7 +131,7 @@ def _attempt(
         result = _call_back(
             callback, resource, arguments, seconds, lambda: _event(record, "TaskSubmitted", details)
         )
-    elif resource.startswith(f"{_NESTED}.sync"):
+    elif resource.startswith(_NESTED):
         result = _nested(run, resource, arguments, seconds)
     else:
         result = _invoke(run, resource, arguments, seconds)
@@ -241,12 +244,19 @@ def _call_back(
 
 
 def _nested(run: Run, resource: str, arguments: Any, seconds: float | None) -> Any:
-    """Run a child execution to its end. Its failure is States.TaskFailed; the cause describes the child."""
+    """Start a child execution; with .sync, run it to its end.
+
+    The failure of a child is States.TaskFailed; the cause describes the child.
+    """
     request = ministack._nested_start_execution_request(arguments)
-    status, _, body = executions.start(request, parent=run)
+    waits = resource.startswith(f"{_NESTED}.sync")
+    _check_nested(run, request["stateMachineArn"], waits=waits)
+    status, _, body = executions.start(request, parent=run if waits else None)
     answer = json.loads(body)
     if status >= 400:  # noqa: PLR2004 - HTTP's client and server errors
         raise TaskError(f"StepFunctions.{answer['__type']}Exception", answer["message"])
+    if not waits:
+        return _pascal(answer)
     child = executions.run_of(answer["executionArn"])
     if not run.wait_for(lambda: child.ended, seconds):
         child.end("ABORTED")
@@ -257,6 +267,24 @@ def _nested(run: Run, resource: str, arguments: Any, seconds: float | None) -> A
     if resource.endswith(":2"):
         description |= {name: json.loads(description[name]) for name in ("Input", "Output")}
     return description
+
+
+def _check_nested(run: Run, machine_arn: str, *, waits: bool) -> None:
+    """Raise TaskError unless the execution's role has what a nested execution needs.
+
+    Step Functions developer guide, "IAM policies for calling other Step Functions workflows". AWS checks the
+    managed rule when the state machine is created.
+    """
+    needed = {"states:StartExecution": machine_arn}
+    if waits:
+        executions_arn = f"{machine_arn.replace(':stateMachine:', ':execution:')}:*"
+        needed |= {f"states:{action}": executions_arn for action in ("DescribeExecution", "StopExecution")}
+        rule_arn = f"arn:aws:events:{get_region()}:{get_account_id()}:rule/{_MANAGED_RULE}"
+        needed |= {f"events:{action}": rule_arn for action in ("PutTargets", "PutRule", "DescribeRule")}
+    role_arn = ministack._state_machines[run.record["stateMachineArn"]]["roleArn"]
+    for action, resource in needed.items():
+        if denied := roles.denial(role_arn, action, resource):
+            raise TaskError("StepFunctions.AccessDeniedException", denied)
 
 
 def _pascal(value: Any) -> Any:
