@@ -32,10 +32,10 @@ def _resource(
     """The resource of a query is its workgroup, that of a task token its state machine."""
     if service == "athena" and (group := _work_group(json.loads(body or b"{}"))):
         return f"arn:aws:athena:{region}:{account_id}:workgroup/{group}"
-    if service == "states" and (
-        machine := tasks.state_machine_of(json.loads(body or b"{}").get("taskToken"))
-    ):
-        return machine
+    if service == "states":
+        call = json.loads(body or b"{}")
+        if arn := tasks.state_machine_of(call.get("taskToken")) or call.get("mapRunArn"):
+            return arn
     return _ministack_resource(service, method, path, headers, body, query_params, region, account_id)
 
 

@@ -26,11 +26,11 @@ def denial(role_arn: str | None, action: str, resource: str) -> str | None:
         # The services call each other with TLS.
         secure_transport=True,
     )
-    result = iam_evaluator.evaluate(
-        context,
-        iam_evaluator._gather_role_policies(name, account),
-        *iam_evaluator._permissions_boundary(iam._roles, name, account),
-    )
+    limits = iam_evaluator._permissions_boundary(iam._roles, name, account)
+    policies = iam_evaluator._gather_role_policies(name, account)
+    result = iam_evaluator.evaluate(context, policies, *limits)
+    if found := iam_evaluator._resource_policy(action.partition(":")[0], resource):
+        result = iam_evaluator.combine_resource_policy(result, context, *found, limits=tuple(limits))
     if result.decision == "Allow":
         return None
     return str(identity_denial_message(action, principal, resource, result.decision == "Deny"))

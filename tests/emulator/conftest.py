@@ -21,6 +21,7 @@ from local.stack import ROOT, _free_port
 
 ROLE = "test"
 ENVIRONMENTS = 4
+RETURNS_ITS_INPUT = "def handler(event, context):\n    return event\n"
 _OPTIONS = ["--environments", str(ENVIRONMENTS), "--async-retry-seconds", "0.01"]
 
 
@@ -184,3 +185,85 @@ def function(emulator: Emulator, request: pytest.FixtureRequest) -> Iterator[Cal
     yield create
     for name in names:
         emulator.client("lambda").delete_function(FunctionName=name)
+
+
+class Machines:
+    """Creates state machines and runs executions of them."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.client = emulator.client("stepfunctions")
+        self.role = emulator.role()
+
+    def create(self, definition: dict[str, Any], role: str | None = None) -> str:
+        answer = self.client.create_state_machine(
+            name=f"machine-{uuid.uuid4()}",
+            roleArn=role or self.role,
+            definition=json.dumps({"QueryLanguage": "JSONata", **definition}),
+        )
+        return str(answer["stateMachineArn"])
+
+    def of_one(self, **state: Any) -> str:
+        """A state machine with one state."""
+        fields = {name: value for name, value in {"End": True, **state}.items() if value is not None}
+        return self.create({"StartAt": "Only", "States": {"Only": fields}})
+
+    def start(self, arn: str, document: Any = None, **parameters: Any) -> str:
+        answer = self.client.start_execution(
+            stateMachineArn=arn, input=json.dumps({} if document is None else document), **parameters
+        )
+        return str(answer["executionArn"])
+
+    def describe(self, execution_arn: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self.client.describe_execution(executionArn=execution_arn)
+        del answer["ResponseMetadata"]
+        return answer
+
+    def ended(self, execution_arn: str) -> dict[str, Any]:
+        """DescribeExecution's answer, once the execution has ended."""
+        wait_until(lambda: self.describe(execution_arn)["status"] != "RUNNING")
+        return self.describe(execution_arn)
+
+    def run(self, arn: str, document: Any = None) -> dict[str, Any]:
+        return self.ended(self.start(arn, document))
+
+    def executions(self, machine_arn: str, **filters: str) -> list[dict[str, Any]]:
+        answer = self.client.list_executions(stateMachineArn=machine_arn, **filters)
+        return list(answer["executions"])
+
+    def history(self, execution_arn: str) -> list[str]:
+        """The types of the execution's events."""
+        answer = self.client.get_execution_history(executionArn=execution_arn, maxResults=1000)
+        return [event["type"] for event in answer["events"]]
+
+    def details(self, execution_arn: str, kind: str) -> list[dict[str, Any]]:
+        """The details of the execution's events of one type."""
+        answer = self.client.get_execution_history(executionArn=execution_arn, maxResults=1000)
+        name = f"{kind[0].lower()}{kind[1:]}EventDetails"
+        return [event[name] for event in answer["events"] if event["type"] == kind]
+
+    def token(self, execution_arn: str) -> str:
+        """The task token of the latest callback that the execution has asked for."""
+        arguments = json.loads(self.details(execution_arn, "TaskScheduled")[-1]["parameters"])
+        return str(arguments["Payload"]["Token"])
+
+
+@pytest.fixture
+def machines(emulator: Emulator) -> Machines:
+    return Machines(emulator)
+
+
+@pytest.fixture
+def callback(function: Callable[..., str]) -> dict[str, Any]:
+    """A state that waits for a callback."""
+    arn = function(RETURNS_ITS_INPUT)
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
+        "Arguments": {"FunctionName": arn, "Payload": {"Token": "{% $states.context.Task.Token %}"}},
+    }
+
+
+def waiting(machines: Machines, execution_arn: str) -> str:
+    """Wait until the execution waits for its callback."""
+    wait_until(lambda: machines.history(execution_arn)[-1] == "TaskSubmitted")
+    return execution_arn

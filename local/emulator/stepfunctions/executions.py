@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from ministack.core.responses import error_response_json, get_account_id, get_region, json_response, now_iso
 from ministack.services import cloudwatch, eventbridge
@@ -40,17 +40,23 @@ class Ended(Exception):
     """The execution has ended while one of its threads was running."""
 
 
+class Parent(Protocol):
+    """Waits for the ends of executions: an execution (.sync), or a Map Run."""
+
+    def notify(self) -> None: ...
+
+
 @dataclass(eq=False, kw_only=True)
 class Run:
     """An execution from its start, or from a redrive, to its end.
 
-    `record` is MiniStack's; `parent` waits for this execution's end (.sync).
+    `record` is MiniStack's; `children` are those that it waits for (.sync).
     """
 
     record: dict[str, Any]
     definition: dict[str, Any]
     context: dict[str, Any]
-    parent: "Run | None" = None
+    parent: Parent | None = None
     children: list["Run"] = field(default_factory=list)
     # The state that a redrive enters again, and its input.
     position: tuple[str, Any]
@@ -85,8 +91,8 @@ class Run:
         with self._changed:
             if self.ended:
                 return
-            self.ended = True
             self.record |= {"status": status, "stopDate": now_iso(), **details}
+            self.ended = True
             kind = _ENDED_BY[status]
             _append(self.record, kind, {f"{kind[0].lower()}{kind[1:]}EventDetails": details})
             self._changed.notify_all()
@@ -146,10 +152,20 @@ def start(data: dict[str, Any], parent: Run | None = None) -> Any:
         if known["status"] == "RUNNING" and known["input"] == text:
             return json_response({"executionArn": execution_arn, "startDate": known["startDate"]})
         return error_response_json("ExecutionAlreadyExists", f"Execution Already Exists: '{execution_arn}'")
-    record = {
+    record = new_record(execution_arn, arn, text)
+    run = begin(record, json.loads(machine["definition"]), machine["roleArn"], parent)
+    if parent:
+        parent.children.append(run)
+        if parent.ended:
+            run.end("ABORTED")
+    return json_response({"executionArn": execution_arn, "startDate": record["startDate"]})
+
+
+def new_record(execution_arn: str, machine_arn: str, text: str) -> dict[str, Any]:
+    return {
         "executionArn": execution_arn,
-        "stateMachineArn": arn,
-        "name": name,
+        "stateMachineArn": machine_arn,
+        "name": execution_arn.rpartition(":")[2],
         "status": "RUNNING",
         "startDate": now_iso(),
         "stopDate": None,
@@ -158,16 +174,17 @@ def start(data: dict[str, Any], parent: Run | None = None) -> Any:
         "redriveCount": 0,
         "events": [],
     }
-    ministack._executions[execution_arn] = record
-    _append(
-        record,
-        "ExecutionStarted",
-        {"executionStartedEventDetails": {"input": text, "roleArn": machine["roleArn"]}},
-    )
-    run = _first_run(record, parent)
+
+
+def begin(record: dict[str, Any], definition: dict[str, Any], role_arn: str, parent: Parent | None) -> Run:
+    """Start a new execution in a thread of its own."""
+    ministack._executions[record["executionArn"]] = record
+    started = {"input": record["input"], "roleArn": role_arn}
+    _append(record, "ExecutionStarted", {"executionStartedEventDetails": started})
+    run = _first_run(record, definition, role_arn, parent)
     _publish_status(record, "ExecutionsStarted")
     _in_thread(run)
-    return json_response({"executionArn": execution_arn, "startDate": record["startDate"]})
+    return run
 
 
 def run_of(execution_arn: str) -> Run:
@@ -178,12 +195,13 @@ def _run_sync(execution_arn: str) -> None:
     """Run an execution that StartSyncExecution has recorded, in the thread of the request."""
     record = ministack._executions[execution_arn]
     record["redriveCount"] = 0
-    _walk(_first_run(record, None))
-
-
-def _first_run(record: dict[str, Any], parent: Run | None) -> Run:
     machine = ministack._state_machines[record["stateMachineArn"]]
-    definition = json.loads(machine["definition"])
+    _walk(_first_run(record, json.loads(machine["definition"]), machine["roleArn"], None))
+
+
+def _first_run(
+    record: dict[str, Any], definition: dict[str, Any], role_arn: str, parent: Parent | None
+) -> Run:
     state_input = json.loads(record["input"])
     context = {
         "QueryLanguage": definition.get("QueryLanguage", "JSONPath"),
@@ -191,11 +209,14 @@ def _first_run(record: dict[str, Any], parent: Run | None) -> Run:
             "Id": record["executionArn"],
             "Input": state_input,
             "Name": record["name"],
-            "RoleArn": machine["roleArn"],
+            "RoleArn": role_arn,
             "StartTime": record["startDate"],
             "RedriveCount": 0,
         },
-        "StateMachine": {"Id": record["stateMachineArn"], "Name": machine["name"]},
+        "StateMachine": {
+            "Id": record["stateMachineArn"],
+            "Name": record["stateMachineArn"].rpartition(":")[2],
+        },
         "variables": {},
     }
     run = _runs[record["executionArn"]] = Run(
@@ -205,8 +226,6 @@ def _first_run(record: dict[str, Any], parent: Run | None) -> Run:
         parent=parent,
         position=(definition["StartAt"], state_input),
     )
-    if parent:
-        parent.children.append(run)
     return run
 
 
@@ -319,7 +338,7 @@ def _stop(data: dict[str, Any]) -> Any:
     arn = data.get("executionArn", "")
     run = _runs.get(arn)
     if run is None:
-        return _unknown(arn)
+        return unknown(arn)
     run.end("ABORTED", **{name: data[name] for name in ("error", "cause") if data.get(name)})
     return json_response({"stopDate": run.record["stopDate"]})
 
@@ -327,10 +346,10 @@ def _stop(data: dict[str, Any]) -> Any:
 def _describe(data: dict[str, Any]) -> Any:
     arn = data.get("executionArn", "")
     record = ministack._executions.get(arn)
-    return json_response(described(record)) if record else _unknown(arn)
+    return json_response(described(record)) if record else unknown(arn)
 
 
-def _unknown(arn: str) -> Any:
+def unknown(arn: str) -> Any:
     return error_response_json("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
 
 
@@ -353,6 +372,16 @@ def described(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in answer.items() if value is not None}
 
 
+def pascal(value: Any, date: Callable[[str], Any] = ministack._iso_to_epoch_ms) -> Any:
+    """AWS capitalizes the members of an SDK response and gives times in milliseconds."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        f"{name[0].upper()}{name[1:]}": date(one) if name.endswith("Date") else pascal(one, date)
+        for name, one in value.items()
+    }
+
+
 def _list(data: dict[str, Any]) -> Any:
     """ListExecutions with the redrive filter. A page may have fewer entries than requested, as on AWS."""
     status, headers, body = _ministack_list_executions(data)
@@ -365,6 +394,7 @@ def _list(data: dict[str, Any]) -> Any:
         count = record.get("redriveCount", 0)
         if data.get("redriveFilter") in {None, "REDRIVEN" if count else "NOT_REDRIVEN"}:
             entry |= {"redriveCount": count, "redriveDate": record.get("redriveDate")}
+            entry["itemCount"] = record.get("itemCount")
             page.append({name: value for name, value in entry.items() if value is not None})
     return json_response({**answer, "executions": page})
 
@@ -374,7 +404,7 @@ def _redrive(data: dict[str, Any]) -> Any:
     arn = data.get("executionArn", "")
     record = ministack._executions.get(arn)
     if record is None:
-        return _unknown(arn)
+        return unknown(arn)
     if record["status"] not in _REDRIVABLE:
         return error_response_json(
             "ExecutionNotRedrivable", f"Execution is {record['status']} and cannot be redriven"
@@ -398,7 +428,7 @@ def _redrive(data: dict[str, Any]) -> Any:
 def _publish_status(record: dict[str, Any], metric: str) -> None:
     """Count the change in CloudWatch, and send the "Execution Status Change" event."""
     cloudwatch.record_metric("AWS/States", metric, 1, "Count", {"StateMachineArn": record["stateMachineArn"]})
-    if record.get("sync"):
+    if record.get("sync") or record.get("express"):
         # Express workflows send no such events.
         return
     detail = {

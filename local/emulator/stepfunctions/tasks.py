@@ -261,7 +261,7 @@ def _nested(run: Run, resource: str, arguments: Any, seconds: float | None) -> A
     if not run.wait_for(lambda: child.ended, seconds):
         child.end("ABORTED")
         raise TaskError("States.Timeout", "")
-    description = _pascal(executions.described(child.record))
+    description = executions.pascal(executions.described(child.record))
     if child.record["status"] != "SUCCEEDED":
         raise TaskError("States.TaskFailed", json.dumps(description))
     if resource.endswith(":2"):
@@ -281,22 +281,10 @@ def _check_nested(run: Run, machine_arn: str, *, waits: bool) -> None:
         needed |= {f"states:{action}": executions_arn for action in ("DescribeExecution", "StopExecution")}
         rule_arn = f"arn:aws:events:{get_region()}:{get_account_id()}:rule/{_MANAGED_RULE}"
         needed |= {f"events:{action}": rule_arn for action in ("PutTargets", "PutRule", "DescribeRule")}
-    role_arn = ministack._state_machines[run.record["stateMachineArn"]]["roleArn"]
+    role_arn = run.context["Execution"]["RoleArn"]
     for action, resource in needed.items():
         if denied := roles.denial(role_arn, action, resource):
             raise TaskError("StepFunctions.AccessDeniedException", denied)
-
-
-def _pascal(value: Any) -> Any:
-    """AWS capitalizes the members of an SDK response and gives times in milliseconds."""
-    if not isinstance(value, dict):
-        return value
-    return {
-        f"{name[0].upper()}{name[1:]}": ministack._iso_to_epoch_ms(one)
-        if name.endswith("Date")
-        else _pascal(one)
-        for name, one in value.items()
-    }
 
 
 def _send_task_success(data: dict[str, Any]) -> Any:
