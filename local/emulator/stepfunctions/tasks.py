@@ -256,7 +256,7 @@ def _nested(run: Run, resource: str, arguments: Any, seconds: float | None) -> A
     if status >= 400:  # noqa: PLR2004 - HTTP's client and server errors
         raise TaskError(f"StepFunctions.{answer['__type']}Exception", answer["message"])
     if not waits:
-        return _pascal(answer)
+        return executions.pascal(answer)
     child = executions.run_of(answer["executionArn"])
     if not run.wait_for(lambda: child.ended, seconds):
         child.end("ABORTED")
