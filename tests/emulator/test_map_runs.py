@@ -540,6 +540,100 @@ def test_the_role_needs_to_start_executions_and_to_read_and_write_the_objects(
     assert outcome(start, get, put) == ("", "")
 
 
+def test_a_redriven_parent_redrives_the_unsuccessful_children(maps: Maps, callback: dict[str, Any]) -> None:
+    states = {
+        "Check": {
+            "Type": "Choice",
+            "Choices": [{"Condition": "{% $states.input = 'pass' %}", "Next": "Pass"}],
+            "Default": "Wait",
+        },
+        "Pass": {"Type": "Pass", "End": True},
+        "Wait": callback | {"End": True},
+    }
+    execution = maps.start(maps.of(states, Items=["pass", "wait", "wait", "last"], MaxConcurrency=2))
+    running = wait_until(
+        lambda: len(found := maps.children(execution, statusFilter="RUNNING")) == 2 and found
+    )
+    (failing, aborted) = (waiting(maps, child["executionArn"]) for child in running)
+    maps.client.send_task_failure(taskToken=maps.token(failing), error="Bad")
+    assert maps.ended(execution)["error"] == "States.ExceedToleratedFailureThreshold"
+    assert maps.describe(failing)["redriveStatus"] == "REDRIVABLE_BY_MAP_RUN"
+    with pytest.raises(maps.client.exceptions.ExecutionNotRedrivable):
+        maps.client.redrive_execution(executionArn=failing)
+    before = maps.map_run(execution)
+    settled: set[str] = set()
+
+    maps.client.redrive_execution(executionArn=execution)
+
+    def settle() -> bool:
+        for child in maps.children(execution, statusFilter="RUNNING"):
+            arn = child["executionArn"]
+            if arn not in settled and maps.history(arn)[-1] == "TaskSubmitted":
+                settled.add(arn)
+                maps.client.send_task_success(taskToken=maps.token(arn), output="1")
+        return bool(maps.describe(execution)["status"] != "RUNNING")
+
+    wait_until(settle)
+    after = maps.map_run(execution)
+    assert maps.describe(execution)["output"] == '["pass", 1, 1, 1]'
+    assert (after["mapRunArn"], after["redriveCount"]) == (before["mapRunArn"], 1)
+    assert after["executionCounts"]["succeeded"] == 4
+    assert maps.details(execution, "MapRunRedriven") == [{"mapRunArn": after["mapRunArn"], "redriveCount": 1}]
+    for child in (failing, aborted):
+        assert (maps.describe(child)["status"], maps.describe(child)["redriveCount"]) == ("SUCCEEDED", 1)
+
+
+def test_a_redrive_waits_for_the_end_of_the_map_run(maps: Maps, callback: dict[str, Any]) -> None:
+    execution = maps.start(maps.of({"Wait": callback | {"End": True}}, Items=[1]))
+    (child,) = wait_until(lambda: maps.children(execution))
+    arn = waiting(maps, child["executionArn"])
+    first = maps.token(arn)
+    maps.client.stop_execution(executionArn=execution)
+
+    maps.client.redrive_execution(executionArn=execution)
+
+    wait_until(lambda: maps.map_run(execution).get("redriveDate"))
+    wait_until(lambda: maps.token(arn) != first and maps.history(arn)[-1] == "TaskSubmitted")
+    assert "ExecutionAborted" in maps.history(arn)
+    maps.client.send_task_success(taskToken=maps.token(arn), output="1")
+    assert maps.ended(execution)["output"] == "[1]"
+
+
+def test_a_map_run_that_read_no_items_starts_anew(maps: Maps) -> None:
+    reader = maps.reader("[1]")
+    reader["Arguments"]["Key"] = "later"
+    execution = maps.run(maps.of(PASS, ItemReader=reader))["executionArn"]
+    maps.s3.put_object(Bucket=maps.bucket, Key="later", Body=b"[2]")
+
+    maps.client.redrive_execution(executionArn=execution)
+
+    assert maps.ended(execution)["output"] == "[2]"
+    assert len(maps.client.list_map_runs(executionArn=execution)["mapRuns"]) == 2
+
+
+def test_express_children_are_run_again_by_a_redrive(maps: Maps) -> None:
+    states = {
+        "Check": {
+            "Type": "Choice",
+            "Choices": [
+                {"Condition": "{% $states.context.Execution.Input = 2 %}", "Next": "Fail"},
+            ],
+            "Default": "Pass",
+        },
+        "Fail": {"Type": "Fail", "Error": "Bad"},
+        "Pass": {"Type": "Pass", "End": True},
+    }
+    execution = maps.run(maps.of(states, kind="EXPRESS", Items=[1, 2]))["executionArn"]
+    before = {child["executionArn"] for child in maps.children(execution)}
+
+    maps.client.redrive_execution(executionArn=execution)
+
+    maps.ended(execution)
+    after = {child["executionArn"] for child in maps.children(execution)}
+    assert len(after - before) == 1
+    assert before < after
+
+
 def test_three_hundred_children_with_nested_executions(maps: Maps) -> None:
     nested = maps.of_one(Type="Pass", Output="{% $states.input.n * 2 %}")
     states = {

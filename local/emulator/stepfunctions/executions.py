@@ -60,6 +60,8 @@ class Run:
     children: list["Run"] = field(default_factory=list)
     # The state that a redrive enters again, and its input.
     position: tuple[str, Any]
+    # Until that state has completed.
+    resuming: bool = False
     deadline: float = float("inf")
     ended: bool = False
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -244,6 +246,7 @@ def _walk(run: Run) -> None:
         while name:
             run.check()
             name = _enter(run, name, run.position[1])
+            run.resuming = False
     except Ended:
         return
     except ministack._ExecutionError as error:
@@ -357,6 +360,7 @@ def described(record: dict[str, Any]) -> dict[str, Any]:
     """The response of DescribeExecution. Members without a value are absent."""
     succeeded = record["status"] == "SUCCEEDED"
     redrivable = record["status"] in _REDRIVABLE
+    by = "REDRIVABLE_BY_MAP_RUN" if record.get("mapRunArn") else "REDRIVABLE"
     names = ("executionArn", "stateMachineArn", "name", "status", "startDate", "stopDate", "input")
     answer = {name: record.get(name) for name in (*names, "error", "cause", "redriveDate", "mapRunArn")}
     answer |= {
@@ -364,7 +368,7 @@ def described(record: dict[str, Any]) -> dict[str, Any]:
         "output": record["output"] if succeeded else None,
         "outputDetails": {"included": True} if succeeded else None,
         "redriveCount": record.get("redriveCount", 0),
-        "redriveStatus": "REDRIVABLE" if redrivable else "NOT_REDRIVABLE",
+        "redriveStatus": by if redrivable else "NOT_REDRIVABLE",
         "redriveStatusReason": (
             None if redrivable else f"Execution is {record['status']} and cannot be redriven"
         ),
@@ -405,24 +409,35 @@ def _redrive(data: dict[str, Any]) -> Any:
     record = ministack._executions.get(arn)
     if record is None:
         return unknown(arn)
-    if record["status"] not in _REDRIVABLE:
+    if (status := described(record)["redriveStatus"]) != "REDRIVABLE":
         return error_response_json(
-            "ExecutionNotRedrivable", f"Execution is {record['status']} and cannot be redriven"
+            "ExecutionNotRedrivable", f"Execution is {record['status']} and its redrive status is {status}"
         )
+    redrive(record, None)
+    return json_response({"redriveDate": ministack._timestamp_response_value(record["redriveDate"])})
+
+
+def redrive(record: dict[str, Any], parent: Parent | None) -> Run:
     moment = now_iso()
     count = record["redriveCount"] + 1
     record |= {"status": "RUNNING", "stopDate": None, "error": None, "cause": None}
     record |= {"redriveCount": count, "redriveDate": moment}
+    arn = record["executionArn"]
     before = _runs[arn]
     context = copy.deepcopy(before.context)
     context["Execution"] |= {"RedriveCount": count, "RedriveTime": moment}
     run = _runs[arn] = Run(
-        record=record, definition=before.definition, context=context, position=before.position
+        record=record,
+        definition=before.definition,
+        context=context,
+        parent=parent,
+        position=before.position,
+        resuming=True,
     )
     _append(record, "ExecutionRedriven", {"executionRedrivenEventDetails": {"redriveCount": count}})
     _publish_status(record, "ExecutionsRedriven")
     _in_thread(run)
-    return json_response({"redriveDate": ministack._timestamp_response_value(moment)})
+    return run
 
 
 def _publish_status(record: dict[str, Any], metric: str) -> None:

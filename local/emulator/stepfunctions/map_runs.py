@@ -51,10 +51,14 @@ class Batch:
     first: int
     items: list[Any]
     child: Run | None = None
+    # Its child was unsuccessful in an earlier attempt of the Map Run.
+    awaits_redrive: bool = False
 
     @property
     def status(self) -> str:
         """A member of MapRunExecutionCounts."""
+        if self.awaits_redrive:
+            return "pendingRedrive"
         return _STATUSES[self.child.record["status"]] if self.child else "pending"
 
 
@@ -86,6 +90,8 @@ class MapRun:
     output: Any = None
     error: TaskError | None = None
     results_written: bool = False
+    redrive_count: int = 0
+    redrive_date: str | None = None
     _aborted: bool = False
     _total: int = 0
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -114,10 +120,19 @@ class MapRun:
         self._aborted = True
         self.notify()
 
+    def redrive(self, context: dict[str, Any]) -> None:
+        """Prepare for another run, of what was unsuccessful or did not start."""
+        self.context = context
+        self.status, self.stop_date, self.error, self._aborted = "RUNNING", None, None, False
+        self.redrive_count += 1
+        self.redrive_date = now_iso()
+        for batch in self.batches:
+            batch.awaits_redrive = batch.child is not None and batch.status != "succeeded"
+
     def run(self) -> None:
         """Run to the end: the body of the Map Run's thread."""
         try:
-            self.batches = self._batches()
+            self.batches = self.batches or self._batches()
             self._run_children()
             self._write()
         except TaskError as error:
@@ -156,7 +171,7 @@ class MapRun:
         return int(_number(batcher, "MaxItemsPerBatch", self.state_input, self.context, self.state) or 1)
 
     def _run_children(self) -> None:
-        waiting = list(reversed(self.batches))
+        waiting = [batch for batch in reversed(self.batches) if batch.status != "succeeded"]
         running: list[Batch] = []
         failed = 0
         late = float("inf")
@@ -196,6 +211,13 @@ class MapRun:
         )
 
     def _start(self, batch: Batch) -> None:
+        if batch.child and not self.express:
+            record = batch.child.record
+            if denial := roles.denial(self.role_arn, "states:RedriveExecution", record["executionArn"]):
+                raise TaskError("States.Runtime", denial)
+            batch.child = executions.redrive(record, self)
+            batch.awaits_redrive = False
+            return
         name = str(uuid.uuid4())
         text = self._input(batch)
         executions_of = self.machine_arn.replace(":stateMachine:", ":execution:")
@@ -207,6 +229,7 @@ class MapRun:
         record = executions.new_record(f"{executions_of}:{name}", self.machine_arn, text)
         record |= {"mapRunArn": self.arn, "itemCount": len(batch.items), "express": self.express}
         batch.child = executions.begin(record, processor, self.role_arn, self)
+        batch.awaits_redrive = False
 
     def _input(self, batch: Batch) -> str:
         """The input of the child execution."""
@@ -259,10 +282,19 @@ def _run_map(
         inline: tuple[Any, str | None] = _ministack_run_map_items(state, state_input, record, context)
         return inline
     parent = executions.current.get()
-    map_run = _new(parent, state, state_input, record, context)
-    _event(record, "MapStateStarted", {"length": len(map_run.items or [])})
-    ministack._map_runs[map_run.arn] = map_run
-    _event(record, "MapRunStarted", {"mapRunArn": map_run.arn})
+    if parent.resuming and (earlier := _unfinished(parent, context)):
+        map_run = earlier
+        # Its end may be late, too.
+        map_run.parent = parent
+        parent.wait_for(lambda: map_run.status != "RUNNING")
+        map_run.redrive(dict(context))
+        details = {"mapRunArn": map_run.arn, "redriveCount": map_run.redrive_count}
+        _event(record, "MapRunRedriven", details)
+    else:
+        map_run = _new(parent, state, state_input, record, context)
+        _event(record, "MapStateStarted", {"length": len(map_run.items or [])})
+        ministack._map_runs[map_run.arn] = map_run
+        _event(record, "MapRunStarted", {"mapRunArn": map_run.arn})
     # A copy of the context: the account and the region, and the execution whose history this belongs to.
     threading.Thread(target=contextvars.copy_context().run, args=(map_run.run,), daemon=True).start()
     try:
@@ -278,6 +310,17 @@ def _run_map(
     check_size(map_run.output, f"The state '{context['State']['Name']}' returned a result")
     _event(record, "MapStateSucceeded")
     return _output(state, state_input, context, map_run.output), ministack._next_or_end(state)
+
+
+def _unfinished(parent: Run, context: dict[str, Any]) -> MapRun | None:
+    """The Map Run of the state that a redrive enters again, if it had read its items."""
+    runs = [
+        run
+        for run in ministack._map_runs.values()
+        if run.parent.record is parent.record and run.context["State"]["Name"] == context["State"]["Name"]
+    ]
+    latest = max(runs, key=lambda run: run.start_date, default=None)
+    return latest if latest and latest.batches and latest.status != "SUCCEEDED" else None
 
 
 def _new(
@@ -387,11 +430,10 @@ def _describe(data: dict[str, Any]) -> Any:
         "toleratedFailureCount": run.limits.tolerated_count or 0,
         "itemCounts": _counts(run.batches, lambda batch: len(batch.items), written),
         "executionCounts": _counts(run.batches, lambda _: 1, written),
-        "redriveCount": 0,
+        "redriveCount": run.redrive_count,
     }
-    if run.stop_date:
-        answer["stopDate"] = run.stop_date
-    return json_response(answer)
+    dates = {"stopDate": run.stop_date, "redriveDate": run.redrive_date}
+    return json_response(answer | {name: date for name, date in dates.items() if date})
 
 
 def _counts(batches: list[Batch], size: Any, written: list[Batch]) -> dict[str, int]:
