@@ -323,7 +323,9 @@ def test_past_the_tolerance_running_children_and_what_they_wait_for_are_aborted(
 
 
 def test_a_map_run_outlives_its_parent_and_is_then_aborted(maps: Maps, callback: dict[str, Any]) -> None:
-    execution = maps.start(maps.of({"Wait": callback | {"End": True}}, Items=[1, 2], MaxConcurrency=1))
+    writer = {"Resource": "arn:aws:states:::s3:putObject", "Arguments": {"Bucket": maps.bucket}}
+    states = {"Wait": callback | {"End": True}}
+    execution = maps.start(maps.of(states, Items=[1, 2], MaxConcurrency=1, ResultWriter=writer))
     (child,) = wait_until(lambda: maps.children(execution))
     waiting(maps, child["executionArn"])
 
@@ -335,6 +337,8 @@ def test_a_map_run_outlives_its_parent_and_is_then_aborted(maps: Maps, callback:
     assert (run["stopDate"] - stopped["stopDate"]).total_seconds() > 0.3
     assert maps.describe(child["executionArn"])["status"] == "ABORTED"
     assert run["executionCounts"]["pending"] == 1
+    files = maps.object(f"{run['mapRunArn'].rpartition(':')[2]}/manifest.json")["ResultFiles"]
+    assert {name: len(found) for name, found in files.items()} == {"SUCCEEDED": 0, "FAILED": 1, "PENDING": 1}
     with pytest.raises(maps.client.exceptions.TaskTimedOut):
         maps.client.send_task_success(taskToken=maps.token(child["executionArn"]), output="1")
 
@@ -597,6 +601,24 @@ def test_a_redrive_waits_for_the_end_of_the_map_run(maps: Maps, callback: dict[s
     assert "ExecutionAborted" in maps.history(arn)
     maps.client.send_task_success(taskToken=maps.token(arn), output="1")
     assert maps.ended(execution)["output"] == "[1]"
+
+
+def test_the_role_needs_to_redrive_child_executions(emulator: Emulator, maps: Maps) -> None:
+    role = emulator.role_with({"Action": "states:StartExecution", "Resource": "*"})
+    execution = maps.run(maps.of(EVEN_FAIL, Items=[2], role=role))["executionArn"]
+
+    maps.client.redrive_execution(executionArn=execution)
+
+    refused = maps.ended(execution)
+    assert refused["error"] == "States.Runtime"
+    assert "is not authorized to perform: states:RedriveExecution" in refused["cause"]
+
+
+def test_an_input_over_256_kib_fails_the_map_run(maps: Maps) -> None:
+    execution = maps.run(maps.of(PASS, ItemReader=maps.reader(json.dumps(["x" * 262_143]))))
+
+    assert execution["error"] == "States.DataLimitExceeded"
+    assert maps.map_run(execution["executionArn"])["status"] == "FAILED"
 
 
 def test_a_map_run_that_read_no_items_starts_anew(maps: Maps) -> None:

@@ -17,7 +17,7 @@ from ministack.services import stepfunctions as ministack
 from ministack.services.stepfunctions import _ExecutionError as TaskError
 
 from local.emulator import roles
-from local.emulator.stepfunctions import executions, map_items, map_results
+from local.emulator.stepfunctions import executions, map_items, map_results, tasks
 from local.emulator.stepfunctions.executions import Ended, Run, check_size
 
 # Child executions of a Map Run at a time. Each has a thread; on AWS the limit is 10,000.
@@ -309,7 +309,8 @@ def _run_map(
     _event(record, "MapRunSucceeded")
     check_size(map_run.output, f"The state '{context['State']['Name']}' returned a result")
     _event(record, "MapStateSucceeded")
-    return _output(state, state_input, context, map_run.output), ministack._next_or_end(state)
+    output = tasks.evaluate_output(state, state_input, context, map_run.output)
+    return output, ministack._next_or_end(state)
 
 
 def _unfinished(parent: Run, context: dict[str, Any]) -> MapRun | None:
@@ -380,16 +381,6 @@ def _number(
         reason = f'The {name}Path field refers to value "{value}" which is not a valid {kind}: {path}'
         raise TaskError("States.Runtime", reason)
     return value
-
-
-def _output(state: dict[str, Any], state_input: Any, context: dict[str, Any], result: Any) -> Any:
-    if ministack._state_query_language(state, context) == "JSONata":
-        output = ministack._apply_jsonata_output(state, state_input, context, result=result, default=result)
-        ministack._apply_state_assign(state, state_input, context, result=result)
-        return output
-    selected = ministack._apply_result_selector(state, result)
-    output = ministack._apply_result_path(state, state_input, selected)
-    return ministack._apply_output_path(state, output, context)
 
 
 def _event(record: dict[str, Any], kind: str, details: dict[str, Any] | None = None) -> None:
