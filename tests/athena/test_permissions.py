@@ -1,6 +1,7 @@
 """A query has the permissions of the role that starts it."""
 
 import json
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
@@ -242,6 +243,17 @@ def test_the_information_schema_leaves_out_what_the_starter_may_not_list(role: R
     rows = starter.rows("SELECT DISTINCT table_schema FROM information_schema.tables")
 
     assert rows == [["table_schema"], ["guarded"]]
+
+
+def test_a_repeated_start_needs_no_permission_on_the_tables(role: Role, athena: Athena) -> None:
+    request = {"ClientRequestToken": str(uuid.uuid4()), "context": {"Database": "guarded"}}
+    first = athena.start("SELECT * FROM orders", **request)
+    athena.ended(first)
+
+    starter = role(_START)
+
+    assert starter.start("SELECT * FROM orders", **request) == first
+    assert _denied("glue:GetTable") in starter.reason("SELECT * FROM orders", context={"Database": "guarded"})
 
 
 @pytest.mark.parametrize(

@@ -154,3 +154,28 @@ def test_a_query_over_the_scan_limit_of_its_workgroup_is_cancelled_and_billed(
     assert query["Statistics"]["DataScannedInBytes"] == 11_000_000
     assert [one["currentState"] for one in events[-3:]] == ["QUEUED", "RUNNING", "CANCELLED"]
     assert athena.rows("SELECT count(*) AS lines FROM limited") == [["lines"], ["11"]]
+
+
+@pytest.mark.parametrize(
+    ("sql", "given"),
+    [
+        ("SELECT '" + "x" * 262_136 + "'", {}),
+        # Bytes, not characters.
+        ("SELECT '" + "é" * 131_068 + "'", {}),
+        ("SELECT ?", {"ExecutionParameters": ["'" + "x" * 1_023 + "'"]}),
+    ],
+)
+def test_a_statement_or_parameter_over_athenas_limit_is_refused(
+    athena: Athena, sql: str, given: dict[str, Any]
+) -> None:
+    code, athena_code, _ = refusal(athena, sql, **given)
+
+    assert (code, athena_code) == ("InvalidRequestException", "INVALID_INPUT")
+
+
+def test_a_statement_and_a_parameter_at_athenas_limit_are_accepted(athena: Athena) -> None:
+    text = "x" * 1_022
+
+    assert athena.rows("SELECT ? AS x", ExecutionParameters=[f"'{text}'"]) == [["x"], [text]]
+    padded = "SELECT 1 AS x".ljust(262_144)
+    assert athena.rows(padded) == [["x"], ["1"]]

@@ -1,6 +1,7 @@
 """Step Functions of the emulator against what AWS documents."""
 
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -231,6 +232,92 @@ def test_a_redrive_enters_the_failed_state_again(machines: Machines, callback: d
     assert "error" not in running
     machines.client.send_task_success(taskToken=machines.token(execution), output="1")
     assert machines.ended(execution)["status"] == "SUCCEEDED"
+
+
+def payloads(machines: Machines, execution_arn: str) -> list[dict[str, Any]]:
+    """The payload of each attempt of the execution's tasks."""
+    scheduled = machines.details(execution_arn, "TaskScheduled")
+    return [json.loads(one["parameters"])["Payload"] for one in scheduled]
+
+
+def test_a_retry_keeps_the_entry_and_a_redrive_does_not(machines: Machines, callback: dict[str, Any]) -> None:
+    context = {
+        "Token": "{% $states.context.Task.Token %}",
+        "Entered": "{% $states.context.State.EnteredTime %}",
+        "Count": "{% $states.context.Execution.RedriveCount %}",
+        "Time": "{% [$states.context.Execution.RedriveTime, 'none'][0] %}",
+    }
+    callback["Arguments"]["Payload"] = context
+    retry = {"ErrorEquals": ["Again"], "IntervalSeconds": 1, "MaxAttempts": 1}
+    execution = waiting(machines, machines.start(machines.of_one(**callback, Retry=[retry])))
+    machines.client.send_task_failure(taskToken=machines.token(execution), error="Again")
+    wait_until(lambda: len(payloads(machines, execution)) == 2)
+    waiting(machines, execution)
+    machines.client.send_task_failure(taskToken=machines.token(execution), error="Failed")
+    machines.ended(execution)
+
+    machines.client.redrive_execution(executionArn=execution)
+
+    waiting(machines, execution)
+    # The redrive has its retries again.
+    machines.client.send_task_failure(taskToken=machines.token(execution), error="Again")
+    wait_until(lambda: len(payloads(machines, execution)) == 4)
+    first, retried, redriven, _ = payloads(machines, execution)
+    assert first["Entered"] == retried["Entered"] < redriven["Entered"]
+    assert [(one["Count"], one["Time"]) for one in (first, retried)] == [(0, "none")] * 2
+    assert redriven["Count"] == 1
+    assert first["Entered"] < redriven["Time"] <= redriven["Entered"]
+
+
+def test_a_callback_may_come_before_the_function_returns(
+    machines: Machines, function: Callable[..., str]
+) -> None:
+    arn = function(
+        "import boto3\n"
+        "def handler(event, context):\n"
+        "    boto3.client('stepfunctions').send_task_success(taskToken=event['Token'], output='\"sent\"')\n"
+        "    raise ValueError('after the callback')\n",
+        Timeout=30,
+    )
+    machine = machines.of_one(
+        Type="Task",
+        Resource=CALLBACK,
+        Arguments={"FunctionName": arn, "Payload": {"Token": "{% $states.context.Task.Token %}"}},
+    )
+
+    execution = machines.run(machine)
+
+    assert (execution["status"], execution["output"]) == ("SUCCEEDED", '"sent"')
+
+
+def test_a_status_event_has_the_redrive_count_as_a_number(emulator: Emulator, machines: Machines) -> None:
+    events, queue = emulator.client("events"), emulator.queue()
+    machine = machines.of_one(Type="Fail", Error="Custom.Error", End=None)
+    name = f"rule-{uuid.uuid4()}"
+    pattern = {"source": ["aws.states"], "detail": {"stateMachineArn": [machine], "status": ["FAILED"]}}
+    events.put_rule(Name=name, EventPattern=json.dumps(pattern))
+    events.put_targets(Rule=name, Targets=[{"Id": "1", "Arn": queue.arn}])
+    try:
+        arn = machines.run(machine)["executionArn"]
+        machines.client.redrive_execution(executionArn=arn)
+        bodies = [*wait_until(queue.receive)]
+        while len(bodies) < 2:
+            bodies += wait_until(queue.receive)
+    finally:
+        events.remove_targets(Rule=name, Ids=["1"])
+        events.delete_rule(Name=name)
+
+    details = sorted((json.loads(body)["detail"] for body in bodies), key=lambda one: one["redriveCount"])
+    assert [one["redriveCount"] for one in details] == [0, 1]
+    assert {(one["executionArn"], one["error"]) for one in details} == {(arn, "Custom.Error")}
+
+
+def test_the_newest_execution_is_listed_first(machines: Machines) -> None:
+    machine = machines.of_one(Type="Pass")
+
+    started = [machines.run(machine)["executionArn"] for _ in range(3)]
+
+    assert [one["executionArn"] for one in machines.executions(machine)] == started[::-1]
 
 
 def test_redrive_answers_with_epoch_seconds(machines: Machines) -> None:

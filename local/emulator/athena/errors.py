@@ -36,6 +36,7 @@ _HIVE_PARSE_ERROR = 1003
 _GLUE_REFUSED = 1502
 _RESOURCES_EXHAUSTED = 0
 _INTERNAL = 100
+_TIMED_OUT = 206
 
 
 class Refused(Exception):
@@ -78,6 +79,10 @@ def not_supported(what: str) -> Failure:
 def resources_exhausted() -> Failure:
     reason = "Query exhausted resources at this scale factor"
     return Failure(reason, _RESOURCES_EXHAUSTED, _SYSTEM, retryable=True)
+
+
+def timed_out() -> Failure:
+    return Failure("Query timeout", _TIMED_OUT, _SYSTEM)
 
 
 def internal(error: Exception) -> Failure:

@@ -5,6 +5,7 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -12,12 +13,15 @@ from ministack.services import athena
 
 from local.emulator import eventbridge
 from local.emulator.athena import duckdb_errors, engine, results
-from local.emulator.athena.errors import Failure, ScanLimitExceeded, internal, resources_exhausted
+from local.emulator.athena.errors import Failure, ScanLimitExceeded, internal, resources_exhausted, timed_out
 from local.emulator.athena.job import Job
 from local.emulator.faults import TRANSIENT, faults
 
 TERMINAL = {"SUCCEEDED", "FAILED", "CANCELLED"}
 _REASON_CHARACTERS = 1024
+# The default quota "DML query timeout" (Athena endpoints and quotas), in seconds.
+_LIMIT_SECONDS = 30 * 60
+_INTERRUPT_SECONDS = 0.05
 
 # Queries beyond these wait as QUEUED, as on Athena.
 _workers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="athena")
@@ -36,8 +40,28 @@ def begin(execution: dict[str, Any], job: Job) -> "Future[None]":
 def stop(execution: dict[str, Any]) -> None:
     """Cancel a query. One that has ended does not change."""
     _move(execution, "CANCELLED", "Query cancelled by user")
-    if connection := _connections.get(execution["QueryExecutionId"]):
+    threading.Thread(target=_interrupt, args=(execution,), daemon=True).start()
+
+
+def _time_out(execution: dict[str, Any]) -> None:
+    """Fail a query that has run for too long."""
+    failure = timed_out()
+    _move(execution, "FAILED", str(failure), failure)
+    _interrupt(execution)
+
+
+def _interrupt(execution: dict[str, Any]) -> None:
+    """DuckDB forgets an interruption between two statements, so it is repeated until the query ends."""
+    while connection := _connections.get(execution["QueryExecutionId"]):
         connection.interrupt()
+        time.sleep(_INTERRUPT_SECONDS)
+
+
+def _connect(execution: dict[str, Any], db: duckdb.DuckDBPyConnection) -> None:
+    """Raise Failure if the query has ended before it reached DuckDB."""
+    _connections[execution["QueryExecutionId"]] = db
+    if execution["Status"]["State"] in TERMINAL:
+        raise Failure("the query has ended")
 
 
 def _run(execution: dict[str, Any], job: Job) -> None:
@@ -46,6 +70,9 @@ def _run(execution: dict[str, Any], job: Job) -> None:
     if not _move(execution, "RUNNING"):
         return
     failure = None
+    timer = threading.Timer(_LIMIT_SECONDS, contextvars.copy_context().run, (_time_out, execution))
+    timer.daemon = True
+    timer.start()
     try:
         began, seconds = time.monotonic(), faults.query_seconds
         _complete(execution, job)
@@ -58,6 +85,7 @@ def _run(execution: dict[str, Any], job: Job) -> None:
         failure = _failure(error)
         state, reason = "FAILED", str(failure)
     finally:
+        timer.cancel()
         _connections.pop(job.query_id, None)
     total_ms = max(1, round((time.time() - submitted) * 1000))
     execution["Statistics"] = {
@@ -77,7 +105,7 @@ def _complete(execution: dict[str, Any], job: Job) -> None:
     if reused is None:
         if faults.next_athena_error(TRANSIENT):
             raise resources_exhausted()
-        result = engine.run(replace(job, connected=lambda db: _connections.__setitem__(job.query_id, db)))
+        result = engine.run(replace(job, connected=partial(_connect, execution)))
         if manifest := results.write(job, result):
             execution["Statistics"]["DataManifestLocation"] = manifest
         execution["Statistics"]["DataScannedInBytes"] = result.scanned_bytes

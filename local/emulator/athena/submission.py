@@ -13,7 +13,9 @@ from local.emulator.athena.errors import INVALID_INPUT, Refused
 from local.emulator.athena.job import Job
 from local.emulator.athena.statements import Statement
 
-_QUERY_CHARACTERS = 262_144
+# Athena user guide, "Service Quotas": in UTF-8.
+_QUERY_BYTES = 262_144
+_PARAMETER_CHARACTERS = range(1, 1025)
 _TOKEN_CHARACTERS = range(32, 129)
 
 
@@ -21,9 +23,8 @@ def accept(data: dict[str, Any]) -> tuple[dict[str, Any], Job]:
     """The new query execution, QUEUED. Raise Refused in the order of Athena's checks (measured)."""
     _check_token(data.get("ClientRequestToken"))
     sql = data.get("QueryString", "")
-    if not 1 <= len(sql) <= _QUERY_CHARACTERS:
-        allowed = f"1 to {_QUERY_CHARACTERS} are allowed"
-        raise Refused(f"QueryString has {len(sql)} characters; {allowed}", INVALID_INPUT)
+    if not 1 <= (size := len(sql.encode())) <= _QUERY_BYTES:
+        raise Refused(f"QueryString has {size} bytes; 1 to {_QUERY_BYTES} are allowed", INVALID_INPUT)
     work_group = data.get("WorkGroup", "primary")
     if work_group not in athena._workgroups:
         raise Refused("WorkGroup is not found.", INVALID_INPUT)
@@ -31,6 +32,12 @@ def accept(data: dict[str, Any]) -> tuple[dict[str, Any], Job]:
     scratch = _scratch(configuration, data.get("ResultConfiguration") or {})
     statement = statements.read(sql)
     parameters = data.get("ExecutionParameters", [])
+    if any(len(one) not in _PARAMETER_CHARACTERS for one in parameters):
+        raise Refused(
+            "1 validation error detected: Value at 'executionParameters' failed to satisfy constraint: "
+            "Member must have length between 1 and 1024",
+            INVALID_INPUT,
+        )
     if statement.kind == "EXECUTE":
         statement, parameters = _prepared(statement, work_group, parameters)
     statement = statements.bind(statement, parameters)
