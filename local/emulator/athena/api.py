@@ -9,7 +9,7 @@ from ministack.core.responses import error_response_json, get_account_id, get_re
 from ministack.services import athena
 
 from local.emulator import eventbridge
-from local.emulator.athena import lifecycle, permissions, results, submission
+from local.emulator.athena import account, lifecycle, permissions, results, submission
 from local.emulator.athena.errors import Refused
 from local.emulator.faults import NO_CAPACITY, RATE_LIMIT, faults
 
@@ -24,6 +24,7 @@ _started: dict[tuple[str, str, str], tuple[str, str]] = {}
 def install() -> None:
     """Replace MiniStack's API with this module's."""
     sys.setrecursionlimit(_RECURSION_LIMIT)
+    account.install()
     athena.handle_request = _handle_request
 
 
@@ -37,7 +38,9 @@ async def _handle_request(
     }
     operation = operations.get(headers.get("x-amz-target", "").rpartition(".")[2])
     if operation is None:
-        return await _ministack_handle_request(method, path, headers, body, query_params)
+        return await _ministack_handle_request(
+            method, path, headers, account.with_catalog_name(body), query_params
+        )
     permissions.remember_starter(headers, query_params)
     try:
         return await operation(json.loads(body or b"{}"))
