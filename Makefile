@@ -65,10 +65,10 @@ test-engines: $(INSTALLED) ## Run the state machine's document on LocalStack's i
 	$(BIN)/python -m pytest tests/state_machine/test_engines.py
 
 # Each client has an environment of its own in .cache; the versions are in pyproject.toml and examples/programs/package.json.
-CLIENTS := awscli node
-test-clients: $(INSTALLED) ## Run the example programs on the local stack (installs them into .cache)
+CLIENTS := awscli awswrangler dbt node pyathena
+test-clients: $(INSTALLED) ## Run real clients and the example programs on the local stack (installs them into .cache)
 	$(BIN)/python -m tools.environments $(CLIENTS)
-	$(BIN)/python -m pytest tests/end_to_end/test_programs.py
+	$(BIN)/python -m pytest tests/clients tests/end_to_end/test_programs.py
 
 sbom licenses audit checkov rules: $(INSTALLED) ## Check the supply chain and the template (docs/supply-chain.md)
 	$(BIN)/python -m tools.supply_chain $@

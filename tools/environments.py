@@ -15,6 +15,7 @@ from benchmarks.result import Skipped
 from tools.install import NPM
 
 ROOT = Path(__file__).parent.parent
+CACHE = ROOT / ".cache"
 # Need a Python of the Lambda runtime's version; the others use the project's.
 _NEWEST_PYTHON = {"engines"}
 
@@ -22,7 +23,7 @@ _NEWEST_PYTHON = {"engines"}
 def environment(name: str, python_version: str = sys.executable) -> Path:
     """The folder of the programs in tools/NAME.lock, installed once for each content of the lock."""
     lock = ROOT / "tools" / f"{name}.lock"
-    folder = ROOT / ".cache" / name
+    folder = CACHE / name
     installed = folder / "installed"
     if not installed.exists() or installed.read_text() != lock.read_text():
         uv = str(Path(sys.executable).with_name("uv"))
@@ -38,7 +39,7 @@ def environment(name: str, python_version: str = sys.executable) -> Path:
 
 def node_environment() -> None:
     """Install the packages of examples/programs, once for each content of the lock."""
-    source, folder = ROOT / "examples" / "programs", ROOT / ".cache" / "node"
+    source, folder = ROOT / "examples" / "programs", CACHE / "node"
     installed = folder / "installed"
     lock = (source / "package-lock.json").read_text()
     if not installed.exists() or installed.read_text() != lock:

@@ -6,18 +6,18 @@ from typing import Any
 from ministack.services import stepfunctions
 from ministack.services.cloudformation import provisioners
 
-_RECORDED = (
-    "AWS::CloudWatch::CompositeAlarm",
-    "AWS::Logs::QueryDefinition",
-)
+from local.emulator import logs
 
 # What a handler of MiniStack returns: the physical id and the attributes.
 _Resource = tuple[str, dict[str, Any]]
 
 
 def install() -> None:
-    for name in _RECORDED:
-        _register(name, {"create": _record, "delete": _forget})
+    _register("AWS::CloudWatch::CompositeAlarm", {"create": _record, "delete": _forget})
+    _register(
+        "AWS::Logs::QueryDefinition",
+        {"create": _create_saved_query, "update": _update_saved_query, "delete": _delete_saved_query},
+    )
     _register(
         "AWS::StepFunctions::StateMachineVersion",
         {"create": _publish_version, "update": _publish_next_version, "delete": _delete_version},
@@ -38,6 +38,25 @@ def _record(logical_id: str, _properties: dict[str, Any], stack_name: str) -> _R
 
 def _forget(_physical_id: str, _properties: dict[str, Any]) -> None:
     """There is nothing to delete."""
+
+
+def _saved_query(properties: dict[str, Any]) -> dict[str, Any]:
+    names = {"name": "Name", "queryString": "QueryString", "logGroupNames": "LogGroupNames"}
+    return {name: properties[other] for name, other in names.items() if other in properties}
+
+
+def _create_saved_query(_logical_id: str, properties: dict[str, Any], _stack_name: str) -> _Resource:
+    query_id = logs.put(_saved_query(properties))["queryDefinitionId"]
+    return query_id, {"QueryDefinitionId": query_id}
+
+
+def _update_saved_query(physical_id: str, _old: Any, new: dict[str, Any], _stack_name: str) -> _Resource:
+    logs.put({**_saved_query(new), "queryDefinitionId": physical_id})
+    return physical_id, {"QueryDefinitionId": physical_id}
+
+
+def _delete_saved_query(physical_id: str, _properties: dict[str, Any]) -> None:
+    logs.delete({"queryDefinitionId": physical_id})
 
 
 def _publish_version(_logical_id: str, properties: dict[str, Any], _stack_name: str) -> _Resource:

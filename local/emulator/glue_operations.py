@@ -1,13 +1,21 @@
-"""Glue operations that MiniStack lacks: versions of a table, of which there is only the current one, and
-BatchDeletePartition.
+"""Glue operations that MiniStack lacks or simplifies: versions of a table, of which there is only the current
+one; BatchDeletePartition; GetPartitions with an expression.
 """
 
 import json
 from collections.abc import Callable
 from typing import Any
 
+import duckdb
 from ministack.core.responses import error_response_json, json_response
 from ministack.services import glue
+
+# How values of a partition key compare; those of other types are text.
+_TYPES = {
+    **dict.fromkeys(("tinyint", "smallint", "int", "bigint"), "BIGINT"),
+    "date": "DATE",
+    "timestamp": "TIMESTAMP",
+}
 
 _ministack_handle_request = glue.handle_request
 
@@ -27,7 +35,10 @@ async def _handle_request(
     if table is None:
         message = f"Table {data.get('TableName')} not found."
         return error_response_json("EntityNotFoundException", message, 400)
-    return json_response(operation(table, data))
+    try:
+        return json_response(operation(table, data))
+    except duckdb.Error as error:
+        return error_response_json("InvalidInputException", str(error), 400)
 
 
 def _version(table: dict[str, Any]) -> dict[str, Any]:
@@ -53,9 +64,31 @@ def _batch_delete_partition(_table: dict[str, Any], data: dict[str, Any]) -> dic
     return {"Errors": []}
 
 
+def _get_partitions(table: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    partitions = glue._partitions.get(f"{data['DatabaseName']}/{data['TableName']}", [])
+    if partitions and (expression := data.get("Expression")):
+        partitions = _matching(partitions, table["PartitionKeys"], expression)
+    return {"Partitions": partitions}
+
+
+def _matching(
+    partitions: list[dict[str, Any]], keys: list[dict[str, Any]], expression: str
+) -> list[dict[str, Any]]:
+    """The partitions that match an expression in the syntax of a WHERE clause. Raise duckdb.Error."""
+    columns = ", ".join(f'"{key["Name"]}" {_TYPES.get(key["Type"], "VARCHAR")}' for key in keys)
+    places = ", ".join("?" for _ in [None, *keys])
+    with duckdb.connect(config={"enable_external_access": False}) as database:
+        database.execute(f'CREATE TABLE partitions ("#" INTEGER, {columns})')
+        rows = [[number, *one["Values"]] for number, one in enumerate(partitions)]
+        database.executemany(f"INSERT INTO partitions VALUES ({places})", rows)
+        found = database.execute(f'SELECT "#" FROM partitions WHERE {expression} ORDER BY 1').fetchall()
+    return [partitions[number] for (number,) in found]
+
+
 _OPERATIONS: dict[str, Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]] = {
     "GetTableVersion": _get_table_version,
     "GetTableVersions": _get_table_versions,
     "BatchDeleteTableVersion": _batch_delete_table_version,
     "BatchDeletePartition": _batch_delete_partition,
+    "GetPartitions": _get_partitions,
 }

@@ -20,6 +20,7 @@ from local.emulator import (
     glue_operations,
     iam,
     lambda_,
+    logs,
     outages,
     pipes,
     scheduler,
@@ -64,6 +65,7 @@ async def serve(
         eventbridge,
         glue_operations,
         iam,
+        logs,
         pipes,
         stepfunctions,
     ):

@@ -1,4 +1,4 @@
-"""The Glue operations that dbt calls and MiniStack lacks."""
+"""The Glue operations that dbt calls and MiniStack lacks or simplifies."""
 
 import pytest
 
@@ -32,6 +32,41 @@ def test_partitions_are_deleted_in_a_batch(athena: Athena) -> None:
     )
 
     assert athena.rows("SHOW PARTITIONS batched") == [["p=b"]]
+
+
+@pytest.mark.parametrize(
+    ("expression", "found"),
+    [
+        ("day='2026-11-02' and n=10", [["2026-11-02", "10"]]),
+        ("(day='2026-11-01' and n=9) or n=10", [["2026-11-01", "9"], ["2026-11-02", "10"]]),
+        # Numbers compare as numbers.
+        ("n > 8", [["2026-11-01", "9"], ["2026-11-02", "10"]]),
+        ("day BETWEEN '2026-11-02' AND '2026-11-30'", [["2026-11-02", "10"], ["2026-11-03", "3"]]),
+        ("n IN (7)", []),
+    ],
+)
+def test_partitions_are_found_by_an_expression(
+    athena: Athena, expression: str, found: list[list[str]]
+) -> None:
+    athena.run(
+        "CREATE TABLE IF NOT EXISTS searched WITH (partitioned_by = ARRAY['day', 'n']) AS SELECT * FROM "
+        "(VALUES (1, DATE '2026-11-01', 9), (2, DATE '2026-11-02', 10), (3, DATE '2026-11-03', 3)) "
+        "AS v(x, day, n)"
+    )
+
+    answer = athena.glue.get_partitions(DatabaseName=DATABASE, TableName="searched", Expression=expression)
+
+    assert sorted(one["Values"] for one in answer["Partitions"]) == found
+
+
+def test_an_expression_over_another_column_is_refused(athena: Athena) -> None:
+    athena.run(
+        "CREATE TABLE unsearched WITH (partitioned_by = ARRAY['p']) AS "
+        "SELECT * FROM (VALUES (1, 'a')) AS v(n, p)"
+    )
+
+    with pytest.raises(athena.glue.exceptions.InvalidInputException):
+        athena.glue.get_partitions(DatabaseName=DATABASE, TableName="unsearched", Expression="other = 1")
 
 
 def test_a_context_database_in_backticks_is_the_same_database(athena: Athena) -> None:

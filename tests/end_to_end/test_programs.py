@@ -12,10 +12,9 @@ import pytest
 
 from local.environment import aws_variables
 from tests.end_to_end.conftest import Deployment, Eventually
-from tools.generate_docs import ROOT
+from tools.environments import CACHE, ROOT
 
 PROGRAMS = ROOT / "examples" / "programs"
-CACHE = ROOT / ".cache"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,2 @@
+{{ config(materialized="table") }}
+SELECT carrier, count(*) AS flights FROM flights.flights GROUP BY carrier

@@ -1,0 +1,1 @@
+SELECT carrier, flights FROM {{ ref("carriers") }} WHERE flights > 50000
