@@ -10,6 +10,7 @@ import pytest
 from tests.emulator.conftest import Emulator, Machines, wait_until, waiting
 
 CHILD = "arn:aws:states:::states:startExecution.sync:2"
+DISTRIBUTED = {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
 EVEN_FAIL = {
     "Check": {
         "Type": "Choice",
@@ -139,7 +140,7 @@ def test_a_child_has_its_own_context_and_no_variables_of_the_parent(maps: Maps) 
             "End": True,
         }
     }
-    processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED"}, "StartAt": "Show", "States": states}
+    processor = {"ProcessorConfig": DISTRIBUTED, "StartAt": "Show", "States": states}
     machine = maps.create(
         {
             "StartAt": "Assign",
@@ -276,7 +277,7 @@ def test_tolerated_failures(maps: Maps, tolerance: dict[str, Any], status: str) 
 def test_an_exceeded_tolerance_can_be_caught(maps: Maps) -> None:
     catch = [{"ErrorEquals": ["States.ExceedToleratedFailureThreshold"], "Next": "Caught"}]
     processor = {
-        "ProcessorConfig": {"Mode": "DISTRIBUTED"},
+        "ProcessorConfig": DISTRIBUTED,
         "StartAt": "Check",
         "States": EVEN_FAIL,
     }
@@ -484,13 +485,25 @@ def test_items_can_be_batched(maps: Maps) -> None:
     assert (run["itemCounts"]["total"], run["executionCounts"]["total"]) == (3, 2)
 
 
-def test_express_children_use_the_request_response_pattern_only(maps: Maps, callback: dict[str, Any]) -> None:
-    machine = maps.of(PASS, kind="EXPRESS", Items=[1, 2])
+def test_express_children_return_their_results(maps: Maps) -> None:
+    assert maps.run(maps.of(PASS, kind="EXPRESS", Items=[1, 2]))["output"] == "[1, 2]"
 
-    assert maps.run(machine)["output"] == "[1, 2]"
-    refused = maps.run(maps.of({"Wait": callback | {"End": True}}, kind="EXPRESS", Items=[1]))
-    assert refused["error"] == "States.Runtime"
-    assert "request response" in refused["cause"]
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"kind": "OTHER"}, "ExecutionType must be STANDARD or EXPRESS"),
+        ({"Label": "a b"}, "Label contains a character that is not allowed"),
+        ({"Label": "x" * 41}, "Label is longer than 40 characters"),
+        (
+            {"kind": "EXPRESS", "states": {"Child": {"Type": "Task", "Resource": CHILD, "End": True}}},
+            "patterns",
+        ),
+    ],
+)
+def test_a_definition_that_step_functions_refuses(maps: Maps, fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(maps.client.exceptions.InvalidDefinition, match=reason):
+        maps.of(**{"states": PASS, "Items": [1]} | fields)
 
 
 def test_children_send_events_and_metrics_of_their_own_state_machine(emulator: Emulator, maps: Maps) -> None:

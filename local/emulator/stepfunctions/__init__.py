@@ -1,10 +1,11 @@
 """Where Step Functions differs from MiniStack's: executions, tasks, Distributed Map, and TestState."""
 
-from local.emulator.stepfunctions import executions, map_runs, single_state, tasks
+from local.emulator.stepfunctions import definitions, executions, map_runs, single_state, tasks
 
 
 def install() -> None:
     """Replace MiniStack's functions with this package's."""
+    definitions.install()
     executions.install()
     map_runs.install()
     tasks.install()

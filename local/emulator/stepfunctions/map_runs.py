@@ -327,13 +327,6 @@ def _unfinished(parent: Run, context: dict[str, Any]) -> MapRun | None:
 def _new(
     parent: Run, state: dict[str, Any], state_input: Any, record: dict[str, Any], context: dict[str, Any]
 ) -> MapRun:
-    processor = state["ItemProcessor"]
-    if processor["ProcessorConfig"].get("ExecutionType") == "EXPRESS" and any(
-        pattern in json.dumps(processor) for pattern in (".sync", ".waitForTaskToken")
-    ):
-        raise TaskError(
-            "States.Runtime", "Express child executions support the request response pattern only"
-        )
     limits = _limits(state, state_input, context)
     machine, _, _ = record["stateMachineArn"].partition("/")
     if denial := roles.denial(context["Execution"]["RoleArn"], "states:StartExecution", machine):
