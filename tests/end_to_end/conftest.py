@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,6 +44,11 @@ def delete_stack(deployed: Stack, name: str) -> None:
     cloudformation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
 
 
+def policy(**statement: Any) -> str:
+    """A policy document that allows one thing."""
+    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
     """The deployed stack, its clients, and what tests read from them."""
@@ -65,6 +70,25 @@ class Deployment:
     def start(self, document: Any) -> str:
         """Start an execution and return its ARN."""
         return start(self.client("stepfunctions"), self.stack.outputs["StateMachineArn"], document)
+
+    def caller(self, name: str, definition: Mapping[str, Any]) -> str:
+        """Create a state machine that may run nested executions, and return its ARN."""
+        iam, trust = self.client("iam"), {"Service": "states.amazonaws.com"}
+        role = iam.create_role(
+            RoleName=name,
+            AssumeRolePolicyDocument=policy(Action="sts:AssumeRole", Principal=trust),
+        )["Role"]
+        actions = [
+            *("states:StartExecution", "states:DescribeExecution", "states:StopExecution"),
+            *("events:PutTargets", "events:PutRule", "events:DescribeRule"),
+        ]
+        iam.put_role_policy(
+            RoleName=name, PolicyName="call", PolicyDocument=policy(Action=actions, Resource="*")
+        )
+        arn: str = self.client("stepfunctions").create_state_machine(
+            name=name, definition=json.dumps(definition), roleArn=role["Arn"]
+        )["stateMachineArn"]
+        return arn
 
     def slow_query(self) -> str:
         """SQL that runs much longer than any test waits, and can be interrupted."""

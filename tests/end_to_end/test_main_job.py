@@ -144,10 +144,51 @@ def test_parameters_reach_the_query_as_they_are(deployment: Deployment) -> None:
 def test_stopping_an_execution_stops_its_query(deployment: Deployment, eventually: Eventually) -> None:
     arn = deployment.start({"QueryString": deployment.slow_query()})
     query_id = eventually(lambda: deployment.running_queries(arn))[0]
+    stepfunctions = deployment.client("stepfunctions")
 
-    deployment.client("stepfunctions").stop_execution(executionArn=arn)
+    stepfunctions.stop_execution(executionArn=arn, error="Operator", cause="maintenance")
 
     eventually(lambda: deployment.query(query_id)["Status"]["State"] == "CANCELLED")
+    # Until the event of the cancelled query has been handled, which must not change the execution.
+    eventually(lambda: deployment.stack.pending_events() == 0)
+    ended = stepfunctions.describe_execution(executionArn=arn)
+    assert (ended["status"], ended["error"], ended["cause"]) == ("ABORTED", "Operator", "maintenance")
+    history = stepfunctions.get_execution_history(executionArn=arn)["events"]
+    types = [event["type"] for event in history]
+    assert types[-1] == "ExecutionAborted"
+    assert "TaskFailed" not in types
+
+
+def test_stopping_a_parent_stops_the_query_of_its_child(
+    deployment: Deployment, eventually: Eventually
+) -> None:
+    nested = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::states:startExecution.sync:2",
+        "Arguments": {
+            "StateMachineArn": deployment.stack.outputs["StateMachineArn"],
+            "Input": {
+                "QueryString": deployment.slow_query(),
+                "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID": "{% $states.context.Execution.Id %}",
+            },
+            "Name": "{% 'child-of-' & $states.context.Execution.Name %}",
+        },
+        "End": True,
+    }
+    parent = deployment.caller(
+        "parent", {"StartAt": "Query", "QueryLanguage": "JSONata", "States": {"Query": nested}}
+    )
+    stepfunctions = deployment.client("stepfunctions")
+    execution = stepfunctions.start_execution(stateMachineArn=parent, name="nested")["executionArn"]
+    machine = deployment.stack.outputs["StateMachineArn"]
+    child = machine.replace(":stateMachine:", ":execution:") + ":child-of-nested"
+    query_id = eventually(lambda: deployment.running_queries(child))[0]
+
+    stepfunctions.stop_execution(executionArn=execution)
+
+    eventually(lambda: deployment.query(query_id)["Status"]["State"] == "CANCELLED")
+    assert deployment.ended(execution, eventually)["status"] == "ABORTED"
+    assert deployment.ended(child, eventually)["status"] == "ABORTED"
 
 
 def test_the_deadline_stops_the_query(deployment: Deployment) -> None:

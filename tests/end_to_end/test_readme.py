@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,13 +19,6 @@ README = (ROOT / "README.md").read_text()
 # By test_operations.py, since here it would replay what other tests leave; by test_verify.py, since it asks
 # for confirmation.
 TESTED_ELSEWHERE = {"replay-dead-letters", "verify"}
-# A trust policy that lets Step Functions use a role.
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    ],
-}
 
 
 @pytest.fixture
@@ -85,28 +79,30 @@ def test_its_input_for_the_aws_cli_is_valid(deployment: Deployment) -> None:
     assert len(run.output["Preview"]["Rows"]) > 1
 
 
-def test_its_state_of_another_state_machine_receives_the_output(
+def test_its_state_of_another_state_machine_receives_the_output_or_the_typed_error(
     deployment: Deployment, eventually: Eventually
 ) -> None:
-    (state,) = code_blocks(README, "json")
+    (text,) = code_blocks(README, "json")
     arn = deployment.stack.outputs["StateMachineArn"]
-    states = json.loads(f"{{{state}}}".replace('"ARN"', json.dumps(arn))) | {"Report": {"Type": "Succeed"}}
-    document = {"StartAt": "Count flights", "QueryLanguage": "JSONata", "States": states}
-    iam, stepfunctions = deployment.client("iam"), deployment.client("stepfunctions")
-    role = iam.create_role(RoleName="readme-caller", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]
-    allowed = {
-        "Effect": "Allow",
-        "Action": ["states:StartExecution", "states:DescribeExecution"],
-        "Resource": "*",
-    }
-    policy = {"Version": "2012-10-17", "Statement": [allowed]}
-    iam.put_role_policy(RoleName="readme-caller", PolicyName="call", PolicyDocument=json.dumps(policy))
-    caller = stepfunctions.create_state_machine(
-        name="readme-caller", definition=json.dumps(document), roleArn=role["Arn"]
-    )["stateMachineArn"]
+    states = json.loads(f"{{{text}}}".replace('"ARN"', json.dumps(arn)))
+    (name,) = states
+    states |= {"Report": {"Type": "Succeed"}, "Report the failure": {"Type": "Succeed"}}
+    arguments = states[name]["Arguments"]
+    arguments["Input"] = {**arguments["Input"], "QueryString": "{% $states.input.Sql %}"}
+    caller = deployment.caller(
+        "readme-caller", {"StartAt": name, "QueryLanguage": "JSONata", "States": states}
+    )
 
-    execution = stepfunctions.start_execution(stateMachineArn=caller)["executionArn"]
+    def output(sql: str) -> dict[str, Any]:
+        execution = deployment.client("stepfunctions").start_execution(
+            stateMachineArn=caller, input=json.dumps({"Sql": sql})
+        )["executionArn"]
+        ended = deployment.ended(execution, eventually)
+        assert ended["status"] == "SUCCEEDED", f"{ended.get('error')}: {ended.get('cause')}"
+        document: dict[str, Any] = json.loads(ended["output"])
+        return document
 
-    ended = deployment.ended(execution, eventually)
-    assert ended["status"] == "SUCCEEDED", ended
-    assert json.loads(ended["output"])["State"] == "SUCCEEDED"
+    assert output("SELECT count(*) FROM flights")["State"] == "SUCCEEDED"
+    failed = output("SELECT CAST(tailnum AS integer) FROM flights")
+    assert (failed["Status"], failed["Error"]) == ("FAILED", "AthenaQuery.Failed")
+    assert json.loads(failed["Cause"])["State"] == "FAILED"
