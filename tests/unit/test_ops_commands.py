@@ -7,7 +7,12 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+)
 from botocore.stub import Stubber
 
 from ops import execution
@@ -254,6 +259,9 @@ def test_an_interruption_stops_the_execution_on_request(
     "error",
     [
         EndpointConnectionError(endpoint_url="http://127.0.0.1:1"),
+        # The other side has ended while it was waited for.
+        ConnectionClosedError(endpoint_url="http://127.0.0.1:1"),
+        ReadTimeoutError(endpoint_url="http://127.0.0.1:1"),
         ClientError({"Error": {"Code": "ExpiredTokenException", "Message": "expired"}}, "DescribeExecution"),
     ],
 )
