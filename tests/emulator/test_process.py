@@ -13,6 +13,7 @@ import pytest
 
 from local import stack
 from local.stack import ROOT, _free_port, _stop
+from ops.errors import ExitCode
 from tests.emulator.conftest import Emulator, answers, wait_until, zipped
 
 _PARENT = """
@@ -48,7 +49,7 @@ def test_only_a_detached_emulator_outlives_its_parent(
 
     def start(_port: int, _home: Path, options: list[str]) -> None:
         given.extend(options)
-        raise stack.StackError("far enough", stack.ExitCode.FAILED)
+        raise stack.StackError("far enough", ExitCode.FAILED)
 
     monkeypatch.setattr(stack, "_start_emulator", start)
 
