@@ -20,6 +20,8 @@ BUCKET = "sample-data"
 DATABASE = "flights"
 # For tables that queries create.
 SCRATCH = "scratch"
+# The bucket of examples/event, which that example creates.
+ARRIVALS = "arrivals"
 # `ops verify` may create and drop it.
 VERIFY = "verify"
 TABLES = ("airlines", "airports", "flights", "planes", "weather")

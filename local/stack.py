@@ -33,7 +33,7 @@ SETTINGS: Mapping[str, str] = {
     "backOffSeconds": "1",
     "defaultDatabase": sample_data.DATABASE,
     "readDatabases": sample_data.DATABASE,
-    "readPrefixes": f"{sample_data.BUCKET}/{sample_data.DATABASE}/",
+    "readPrefixes": f"{sample_data.BUCKET}/{sample_data.DATABASE}/,{sample_data.ARRIVALS}/",
     "writeDatabases": f"{sample_data.SCRATCH},{sample_data.VERIFY}",
     "writePrefixes": f"{sample_data.BUCKET}/{sample_data.SCRATCH}/",
     "synthesizer": "cli-credentials",

@@ -46,13 +46,14 @@ class StateMachineExample(Stack):
         # What the Distributed Map needs: the rows, and executions of its own state machine.
         self._allow(report, "s3:GetObject", on=f"arn:{self.partition}:s3:::{bucket}/{prefix}*")
         own = iam.Policy(self, "MapPolicy", roles=[report.role])
-        own_name = report.state_machine_name
-        children = self._arn("states", "execution", f"{own_name}/*:*")
+        children = [
+            self._arn("states", "execution", f"{report.state_machine_name}{end}") for end in (":*", "/*:*")
+        ]
         own.add_statements(
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[report.state_machine_arn]),
             iam.PolicyStatement(
                 actions=["states:DescribeExecution", "states:StopExecution", "states:RedriveExecution"],
-                resources=[children],
+                resources=children,
             ),
         )
         CfnOutput(self, "StateMachineArn", value=report.state_machine_arn)

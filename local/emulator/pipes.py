@@ -8,6 +8,7 @@ import json
 import re
 from typing import Any
 
+from ministack.core import iam_evaluator
 from ministack.services import eventbridge, lambda_svc, sqs, stepfunctions
 from ministack.services import pipes as ministack
 from ministack.services.cloudformation import provisioners
@@ -76,6 +77,8 @@ def _poll_pipe(dynamodb: Any, pipe: dict[str, Any], account_id: str) -> None:
     if ministack._arn_service(pipe["Source"]) != "sqs":
         _ministack_poll_pipe(dynamodb, pipe, account_id)
     elif pipe["CurrentState"] == "RUNNING":
+        # The poller's thread has no request. Pipes calls SQS with TLS, which a queue's policy may demand.
+        iam_evaluator.pin_request_origin("127.0.0.1", secure_transport=True)
         while _deliver_batch(pipe):
             pass
 

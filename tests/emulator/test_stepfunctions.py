@@ -367,6 +367,14 @@ def test_a_start_is_repeated_under_its_name_while_it_runs(
         machines.start(machine, {"a": 2}, name="daily")
 
 
+@pytest.mark.parametrize("name", ["2026-11-25T06:00:00Z", "a b", "a/b", "a*", "x" * 81])
+def test_a_name_that_step_functions_refuses(machines: Machines, name: str) -> None:
+    machine = machines.of_one(Type="Pass")
+
+    with pytest.raises(machines.client.exceptions.InvalidName):
+        machines.start(machine, name=name)
+
+
 @pytest.mark.parametrize(
     ("document", "error"),
     [("{", "InvalidExecutionInput"), (json.dumps("x" * 262_143), "ValidationException")],

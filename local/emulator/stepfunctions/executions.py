@@ -3,6 +3,7 @@
 import contextvars
 import copy
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +30,9 @@ _METRICS = {
     "TIMED_OUT": "ExecutionsTimedOut",
 }
 _REDRIVABLE = {"FAILED", "ABORTED", "TIMED_OUT"}
+# API reference, "StartExecution".
+_NAME = re.compile(r"""[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]+""")
+_NAME_CHARACTERS = 80
 _STATUS_EVENT_BYTES = 248 * 1024
 
 _ministack_list_executions = ministack._list_executions
@@ -128,15 +132,12 @@ async def _handle_request(
     return await _ministack_handle_request(method, path, headers, body, query_params)
 
 
-def start(data: dict[str, Any], parent: Run | None = None) -> Any:
-    """StartExecution. `parent` is the execution that waits for the end of this one."""
-    named_arn = data.get("stateMachineArn", "")
-    arn = ministack._resolve_state_machine_arn(named_arn)
-    if arn is None:
-        return error_response_json("StateMachineDoesNotExist", f"State Machine Does Not Exist: '{named_arn}'")
-    text = data.get("input", "{}")
+def _refusal(name: str, text: str) -> tuple[str, str] | None:
+    """Code and message of the error for a name or an input that StartExecution refuses."""
+    if len(name) > _NAME_CHARACTERS or not _NAME.fullmatch(name):
+        return "InvalidName", f"Invalid Name: '{name}'"
     if len(text.encode()) > PAYLOAD_BYTES:
-        return error_response_json(
+        return (
             "ValidationException",
             "1 validation error detected: Value at 'input' failed to satisfy constraint: "
             f"Member must have length less than or equal to {PAYLOAD_BYTES}",
@@ -144,11 +145,20 @@ def start(data: dict[str, Any], parent: Run | None = None) -> Any:
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
-        return error_response_json(
-            "InvalidExecutionInput", f"Invalid State Machine Execution Input: '{error}'"
-        )
+        return "InvalidExecutionInput", f"Invalid State Machine Execution Input: '{error}'"
+    return None
+
+
+def start(data: dict[str, Any], parent: Run | None = None) -> Any:
+    """StartExecution. `parent` is the execution that waits for the end of this one."""
+    named_arn = data.get("stateMachineArn", "")
+    arn = ministack._resolve_state_machine_arn(named_arn)
+    if arn is None:
+        return error_response_json("StateMachineDoesNotExist", f"State Machine Does Not Exist: '{named_arn}'")
+    name, text = data.get("name") or ministack.new_uuid(), data.get("input", "{}")
+    if refusal := _refusal(name, text):
+        return error_response_json(*refusal)
     machine = ministack._state_machines[arn]
-    name = data.get("name") or ministack.new_uuid()
     execution_arn = f"arn:aws:states:{get_region()}:{get_account_id()}:execution:{machine['name']}:{name}"
     if known := ministack._executions.get(execution_arn):
         if known["status"] == "RUNNING" and known["input"] == text:
