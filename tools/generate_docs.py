@@ -3,9 +3,11 @@
 A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`; NAME is a key of `_PARTS`.
 """
 
+import ast
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields
 from functools import partial
@@ -20,12 +22,22 @@ from infra.settings import Settings, camel_case
 from tools import records
 
 ROOT = Path(__file__).parent.parent
+CALLERS = ROOT / "docs" / "callers.md"
 CONTRACT = ROOT / "docs" / "contract.md"
 DECISIONS = ROOT / "docs" / "adr"
 PERFORMANCE = ROOT / "docs" / "performance.md"
 SIMULATION = ROOT / "docs" / "simulation.md"
 SETTINGS = ROOT / "docs" / "settings.md"
-DOCUMENTS = (ROOT / "README.md", CONTRACT, DECISIONS / "README.md", PERFORMANCE, SIMULATION, SETTINGS)
+EXAMPLES = ROOT / "examples"
+DOCUMENTS = (
+    ROOT / "README.md",
+    CALLERS,
+    CONTRACT,
+    DECISIONS / "README.md",
+    PERFORMANCE,
+    SIMULATION,
+    SETTINGS,
+)
 
 # The headings of docs/settings.md, each before its first setting.
 _GROUPS = {
@@ -276,6 +288,21 @@ def _states() -> str:
     return f"{_table(header, [f'| states entered | {counts} |'])}\n\nPrinted by `python -m benchmarks work`."
 
 
+def _code(path: str, method: str = "") -> str:
+    """The text of a file of the examples, or of one method in it, as a code block."""
+    file = EXAMPLES / path
+    text = file.read_text()
+    if method:
+        (node,) = (
+            one
+            for one in ast.walk(ast.parse(text))
+            if isinstance(one, ast.FunctionDef) and one.name == method
+        )
+        text = textwrap.dedent("\n".join(text.splitlines()[node.lineno - 1 : node.end_lineno]))
+    language = {".py": "python", ".json": "json", ".sh": "bash", ".ts": "typescript"}[file.suffix]
+    return f"```{language} {file.relative_to(ROOT)}\n{text.rstrip()}\n```"
+
+
 _PARTS: Mapping[str, Callable[[], str]] = {
     "settings": _settings,
     "common-settings": _common_settings,
@@ -290,6 +317,16 @@ _PARTS: Mapping[str, Callable[[], str]] = {
     "mutants": _mutants,
     "outages": _outages,
     "transitions": _transitions,
+    "example-report": partial(_code, "state_machine/report.asl.json"),
+    "example-nested": partial(_code, "state_machine/app.py", "_allow_nested_execution"),
+    "example-schedule": partial(_code, "schedule/app.py", "_schedule"),
+    "example-schedule-starter": partial(_code, "schedule/starter.asl.json"),
+    "example-schedule-failures": partial(_code, "schedule/app.py", "_report_failures"),
+    "example-event": partial(_code, "event/app.py", "_query_arrivals"),
+    "example-message": partial(_code, "message/app.py", "_pipe"),
+    "example-message-starter": partial(_code, "message/starter.asl.json"),
+    "example-message-failures": partial(_code, "message/app.py", "_keep_failures"),
+    "example-program": partial(_code, "programs/run_query.py"),
     **{f"benchmark-{name}": partial(_benchmark, name) for name in NAMES},
 }
 

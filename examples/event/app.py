@@ -27,9 +27,17 @@ class EventExample(Stack):
             self, f"/athena-queries/{stack}/state-machine-arn"
         )
         queries = sfn.StateMachine.from_state_machine_arn(self, "Queries", queries_arn)
-        bucket = self._make_bucket(self.node.try_get_context("bucketName"))
-        self._make_table(database, bucket)
+        bucket = self._bucket(self.node.try_get_context("bucketName"))
+        self._table(database, bucket)
         failures = sqs.Queue(self, "Failures", enforce_ssl=True)
+        self._query_arrivals(queries, database, bucket, failures)
+        self._report_failures(queries_arn, failures)
+        CfnOutput(self, "BucketName", value=bucket.bucket_name)
+        CfnOutput(self, "FailuresQueueUrl", value=failures.queue_url)
+
+    def _query_arrivals(
+        self, queries: sfn.IStateMachine, database: str, bucket: s3.Bucket, failures: sqs.Queue
+    ) -> None:
         path = "s3://" + "/".join(
             events.EventField.from_path(f"$.detail.{field}") for field in ("bucket.name", "object.key")
         )
@@ -60,8 +68,12 @@ class EventExample(Stack):
                 )
             ],
         )
-        # Nothing waits for the query, so an event reports that it did not succeed. EventBridge names the
-        # executions that it starts; the label identifies them.
+
+    def _report_failures(self, queries_arn: str, failures: sqs.Queue) -> None:
+        """Nothing waits for the query, so an event reports that it did not succeed.
+
+        EventBridge names the executions that it starts; their label identifies them.
+        """
         fields = ("executionArn", "status", "error")
         events.Rule(
             self,
@@ -84,10 +96,8 @@ class EventExample(Stack):
                 )
             ],
         )
-        CfnOutput(self, "BucketName", value=bucket.bucket_name)
-        CfnOutput(self, "FailuresQueueUrl", value=failures.queue_url)
 
-    def _make_bucket(self, name: str | None) -> s3.Bucket:
+    def _bucket(self, name: str | None) -> s3.Bucket:
         bucket = s3.Bucket(
             self,
             "Arrivals",
@@ -105,10 +115,9 @@ class EventExample(Stack):
         )
         return bucket
 
-    def _make_table(self, database: str, bucket: s3.Bucket) -> None:
+    def _table(self, database: str, bucket: s3.Bucket) -> None:
         """The table `arrivals` over the bucket: CSV files with a day and a reading in each row."""
         hive = "org.apache.hadoop.hive"
-        names = ("day", "reading")
         glue.CfnTable(
             self,
             "Table",
@@ -118,7 +127,9 @@ class EventExample(Stack):
                 name="arrivals",
                 table_type="EXTERNAL_TABLE",
                 storage_descriptor=glue.CfnTable.StorageDescriptorProperty(
-                    columns=[glue.CfnTable.ColumnProperty(name=name, type="string") for name in names],
+                    columns=[
+                        glue.CfnTable.ColumnProperty(name=name, type="string") for name in ("day", "reading")
+                    ],
                     location=f"s3://{bucket.bucket_name}/",
                     input_format="org.apache.hadoop.mapred.TextInputFormat",
                     output_format=f"{hive}.ql.io.HiveIgnoreKeyTextOutputFormat",

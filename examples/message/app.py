@@ -37,8 +37,15 @@ class MessageExample(Stack):
             self,
             "Messages",
             enforce_ssl=True,
+            # For messages that the pipe cannot deliver.
             dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=5),
         )
+        self._pipe(messages, starter)
+        self._keep_failures(queries_arn, starter, dead_letters)
+        CfnOutput(self, "QueueUrl", value=messages.queue_url)
+        CfnOutput(self, "DeadLetterQueueUrl", value=dead_letters.queue_url)
+
+    def _pipe(self, messages: sqs.Queue, starter: sfn.StateMachine) -> None:
         role = iam.Role(self, "PipeRole", assumed_by=iam.ServicePrincipal("pipes.amazonaws.com"))
         messages.grant_consume_messages(role)
         starter.grant_start_execution(role)
@@ -57,30 +64,29 @@ class MessageExample(Stack):
                 )
             ),
         )
+        # Pipes checks the role's permissions when the pipe is created.
         pipe.node.add_dependency(role)
-        # The state machine checks the contract, so its refusal is an execution that FAILED. The event has the
-        # input, the typed error and its cause.
-        ended = {
-            "status": ["FAILED", "TIMED_OUT", "ABORTED"],
-            "$or": [
-                {"stateMachineArn": [queries_arn], "name": [{"prefix": "message-"}]},
-                {"stateMachineArn": [starter.state_machine_arn]},
-            ],
-        }
+
+    def _keep_failures(self, queries_arn: str, starter: sfn.StateMachine, dead_letters: sqs.Queue) -> None:
+        """A dead letter is an execution's status event: its input, typed error and cause."""
         events.Rule(
             self,
             "Failed",
             event_pattern=events.EventPattern(
                 source=["aws.states"],
                 detail_type=["Step Functions Execution Status Change"],
-                detail=ended,
+                detail={
+                    "status": ["FAILED", "TIMED_OUT", "ABORTED"],
+                    "$or": [
+                        {"stateMachineArn": [queries_arn], "name": [{"prefix": "message-"}]},
+                        {"stateMachineArn": [starter.state_machine_arn]},
+                    ],
+                },
             ),
             targets=[
                 targets.SqsQueue(dead_letters, message=events.RuleTargetInput.from_event_path("$.detail"))
             ],
         )
-        CfnOutput(self, "QueueUrl", value=messages.queue_url)
-        CfnOutput(self, "DeadLetterQueueUrl", value=dead_letters.queue_url)
 
 
 if __name__ == "__main__":

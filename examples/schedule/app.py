@@ -33,7 +33,13 @@ class ScheduleExample(Stack):
         queries = sfn.StateMachine.from_state_machine_arn(self, "Queries", queries_arn)
         queries.grant_start_execution(starter)
         failures = sqs.Queue(self, "Failures", enforce_ssl=True)
-        schedule = scheduler.Schedule(
+        schedule = self._schedule(starter, failures)
+        self._report_failures(queries_arn, starter, failures)
+        CfnOutput(self, "ScheduleName", value=schedule.schedule_name)
+        CfnOutput(self, "FailuresQueueUrl", value=failures.queue_url)
+
+    def _schedule(self, starter: sfn.StateMachine, failures: sqs.Queue) -> scheduler.Schedule:
+        return scheduler.Schedule(
             self,
             "Daily",
             schedule=scheduler.ScheduleExpression.cron(hour="6", minute="0"),
@@ -45,14 +51,9 @@ class ScheduleExample(Stack):
                 dead_letter_queue=failures,
             ),
         )
-        # Nothing waits for the query, so an event reports that it did not succeed, or was not started.
-        ended = {
-            "status": ["FAILED", "TIMED_OUT", "ABORTED"],
-            "$or": [
-                {"stateMachineArn": [queries_arn], "name": [{"prefix": "daily-carriers-"}]},
-                {"stateMachineArn": [starter.state_machine_arn]},
-            ],
-        }
+
+    def _report_failures(self, queries_arn: str, starter: sfn.StateMachine, failures: sqs.Queue) -> None:
+        """Nothing waits for the query, so an event reports that it did not succeed, or was not started."""
         fields = ("executionArn", "status", "error")
         events.Rule(
             self,
@@ -60,7 +61,13 @@ class ScheduleExample(Stack):
             event_pattern=events.EventPattern(
                 source=["aws.states"],
                 detail_type=["Step Functions Execution Status Change"],
-                detail=ended,
+                detail={
+                    "status": ["FAILED", "TIMED_OUT", "ABORTED"],
+                    "$or": [
+                        {"stateMachineArn": [queries_arn], "name": [{"prefix": "daily-carriers-"}]},
+                        {"stateMachineArn": [starter.state_machine_arn]},
+                    ],
+                },
             ),
             targets=[
                 targets.SqsQueue(
@@ -71,8 +78,6 @@ class ScheduleExample(Stack):
                 )
             ],
         )
-        CfnOutput(self, "ScheduleName", value=schedule.schedule_name)
-        CfnOutput(self, "FailuresQueueUrl", value=failures.queue_url)
 
 
 if __name__ == "__main__":

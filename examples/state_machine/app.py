@@ -30,45 +30,48 @@ class StateMachineExample(Stack):
                 "RetrySeconds": self.node.try_get_context("retrySeconds") or "60",
             },
         )
-        # What startExecution.sync:2 needs.
-        queries_name = Fn.select(6, Fn.split(":", queries_arn))
-        self._allow(report, "states:StartExecution", on=queries_arn)
-        self._allow(
-            report,
-            *("states:DescribeExecution", "states:StopExecution"),
-            on=self._arn("states", "execution", f"{queries_name}:*"),
-        )
-        self._allow(
-            report,
-            *("events:PutTargets", "events:PutRule", "events:DescribeRule"),
-            on=f"arn:{self.partition}:events:{self.region}:{self.account}:rule/{MANAGED_RULE}",
-        )
-        # What the Distributed Map needs: the rows, and executions of its own state machine.
-        self._allow(report, "s3:GetObject", on=f"arn:{self.partition}:s3:::{bucket}/{prefix}*")
-        own = iam.Policy(self, "MapPolicy", roles=[report.role])
-        children = [
-            self._arn("states", "execution", f"{report.state_machine_name}{end}") for end in (":*", "/*:*")
-        ]
-        own.add_statements(
+        self._allow_nested_execution(report, queries_arn)
+        self._allow_distributed_map(report, f"arn:{self.partition}:s3:::{bucket}/{prefix}*")
+        CfnOutput(self, "StateMachineArn", value=report.state_machine_arn)
+
+    def _allow_nested_execution(self, report: sfn.StateMachine, queries_arn: str) -> None:
+        """What startExecution.sync:2 needs: start, follow and stop executions of this one state machine."""
+        name = Fn.select(6, Fn.split(":", queries_arn))
+        rule_arn = self.format_arn(service="events", resource="rule", resource_name=MANAGED_RULE)
+        for actions, arn in (
+            (["states:StartExecution"], queries_arn),
+            (["states:DescribeExecution", "states:StopExecution"], self._executions(f"{name}:*")),
+            (["events:PutTargets", "events:PutRule", "events:DescribeRule"], rule_arn),
+        ):
+            report.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[arn]))
+
+    def _allow_distributed_map(self, report: sfn.StateMachine, results_arn: str) -> None:
+        """The rows, and executions of its own state machine.
+
+        The role's own policy cannot name the state machine, which waits for that policy to exist.
+        """
+        report.add_to_role_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=[results_arn]))
+        name = report.state_machine_name
+        statements = [
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[report.state_machine_arn]),
             iam.PolicyStatement(
                 actions=["states:DescribeExecution", "states:StopExecution", "states:RedriveExecution"],
-                resources=children,
+                resources=[self._executions(f"{name}:*"), self._executions(f"{name}/*:*")],
             ),
-        )
-        CfnOutput(self, "StateMachineArn", value=report.state_machine_arn)
+        ]
+        iam.Policy(self, "MapPolicy", roles=[report.role], statements=statements)
 
     def _parameter(self, name: str) -> str:
         stack = self.node.try_get_context("stack") or "AthenaQueries"
         return ssm.StringParameter.value_for_string_parameter(self, f"/athena-queries/{stack}/{name}")
 
-    def _arn(self, service: str, resource: str, name: str) -> str:
+    def _executions(self, name: str) -> str:
         return self.format_arn(
-            service=service, resource=resource, resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME
+            service="states",
+            resource="execution",
+            resource_name=name,
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
-
-    def _allow(self, machine: sfn.StateMachine, *actions: str, on: str) -> None:
-        machine.add_to_role_policy(iam.PolicyStatement(actions=[*actions], resources=[on]))
 
 
 if __name__ == "__main__":

@@ -137,11 +137,9 @@ def _refusal(name: str, text: str) -> tuple[str, str] | None:
     if len(name) > _NAME_CHARACTERS or not _NAME.fullmatch(name):
         return "InvalidName", f"Invalid Name: '{name}'"
     if len(text.encode()) > PAYLOAD_BYTES:
-        return (
-            "ValidationException",
-            "1 validation error detected: Value at 'input' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {PAYLOAD_BYTES}",
-        )
+        limit = f"Member must have length less than or equal to {PAYLOAD_BYTES}"
+        failed = "1 validation error detected: Value at 'input' failed to satisfy constraint"
+        return "ValidationException", f"{failed}: {limit}"
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
