@@ -7,7 +7,6 @@ import ast
 import json
 import re
 import sys
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields
 from functools import partial
@@ -289,16 +288,19 @@ def _states() -> str:
 
 
 def _code(path: str, method: str = "") -> str:
-    """The text of a file of the examples, or of one method in it, as a code block."""
+    """The text of a file of the examples as a code block; of its class, one method only if one is given."""
     file = EXAMPLES / path
     text = file.read_text()
     if method:
-        (node,) = (
-            one
-            for one in ast.walk(ast.parse(text))
+        lines = text.splitlines()
+        (owner, node) = next(
+            (owner, one)
+            for owner in ast.parse(text).body
+            if isinstance(owner, ast.ClassDef)
+            for one in owner.body
             if isinstance(one, ast.FunctionDef) and one.name == method
         )
-        text = textwrap.dedent("\n".join(text.splitlines()[node.lineno - 1 : node.end_lineno]))
+        text = "\n".join([lines[owner.lineno - 1], *lines[node.lineno - 1 : node.end_lineno]])
     language = {".py": "python", ".json": "json", ".sh": "bash", ".ts": "typescript"}[file.suffix]
     return f"```{language} {file.relative_to(ROOT)}\n{text.rstrip()}\n```"
 

@@ -1,7 +1,8 @@
 """Each example, deployed beside the main stack and driven by its own trigger."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -48,32 +49,21 @@ def stack_name(example: str) -> str:
 
 
 class Queries:
-    """The main stack's executions, and the messages of an example's queue."""
+    """The main stack's executions since the test began, and the messages of an example's queue."""
 
     def __init__(self, deployment: Deployment, eventually: Eventually) -> None:
         self.deployment = deployment
         self._eventually = eventually
         self._arn = deployment.stack.outputs["StateMachineArn"]
+        self._since = datetime.now(UTC).replace(microsecond=0)
 
     def named(self, name: str) -> dict[str, Any]:
         """DescribeExecution's response for the execution of this name, once it has ended."""
-        arn = f"{self._arn.replace(':stateMachine:', ':execution:')}:{name}"
-        return self._eventually(
-            lambda: next((one for one in self._ended() if one["executionArn"] == arn), None)
-        )
+        return self._first(lambda one: one["name"] == name)
 
     def with_parameter(self, text: str) -> dict[str, Any]:
         """Likewise for the execution with this parameter."""
-        return self._eventually(
-            lambda: next(
-                (
-                    one
-                    for one in self._ended()
-                    if f"'{text}'" in json.loads(one["input"]).get("ExecutionParameters", [])
-                ),
-                None,
-            )
-        )
+        return self._first(lambda one: f"'{text}'" in one["input"])
 
     def inputs(self) -> list[str]:
         return [self._describe(one)["input"] for one in self._list()]
@@ -83,7 +73,8 @@ class Queries:
         output = json.loads(execution["output"])
         check_output(output)
         bucket, _, key = output["OutputLocation"].removeprefix("s3://").partition("/")
-        body = self.deployment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode()
+        answer = self.deployment.client("s3").get_object(Bucket=bucket, Key=key)
+        body: str = answer["Body"].read().decode()
         return body.replace('"', "").splitlines()[1:]
 
     def message(self, queue_url: str) -> dict[str, Any]:
@@ -94,13 +85,18 @@ class Queries:
         body: dict[str, Any] = json.loads(message["Body"])
         return body
 
+    def _first(self, matches: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Wait for an ended execution that matches."""
+        found: dict[str, Any] = self._eventually(lambda: next(filter(matches, self._ended()), None))
+        return found
+
     def _ended(self) -> Iterator[dict[str, Any]]:
         return (self._describe(one) for one in self._list() if one["status"] != "RUNNING")
 
     def _list(self) -> list[dict[str, Any]]:
         stepfunctions = self.deployment.client("stepfunctions")
-        answer = stepfunctions.list_executions(stateMachineArn=self._arn, maxResults=100)
-        return list(answer["executions"])
+        pages = stepfunctions.get_paginator("list_executions").paginate(stateMachineArn=self._arn)
+        return [one for page in pages for one in page["executions"] if one["startDate"] >= self._since]
 
     def _describe(self, execution: dict[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = self.deployment.client("stepfunctions").describe_execution(
