@@ -328,7 +328,10 @@ _PARTS: Mapping[str, Callable[[], str]] = {
     "example-message": partial(_code, "message/app.py", "_pipe"),
     "example-message-starter": partial(_code, "message/starter.asl.json"),
     "example-message-failures": partial(_code, "message/app.py", "_keep_failures"),
-    "example-program": partial(_code, "programs/run_query.py"),
+    "example-airflow": partial(_code, "airflow/flights_by_carrier.py"),
+    "example-python": partial(_code, "programs/run_query.py"),
+    "example-typescript": partial(_code, "programs/run_query.ts"),
+    "example-shell": partial(_code, "programs/run_query.sh"),
     **{f"benchmark-{name}": partial(_benchmark, name) for name in NAMES},
 }
 
