@@ -9,8 +9,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from ministack.core.responses import get_account_id, get_region
 from ministack.services import cloudwatch as ministack
 from ministack.services import lambda_svc, sqs
+
+from local.emulator import roles
 
 _ministack_emit_logs = lambda_svc._emit_lambda_logs
 _EVERY_SECONDS = 0.5
@@ -31,8 +34,16 @@ def age_metrics(seconds: float) -> None:
 
 
 def _emit_logs(func: dict[str, Any], request_id: str, log_text: str, *arguments: Any, **options: Any) -> None:
-    for namespace, name, value, unit, dimensions in embedded(log_text):
-        ministack.record_metric(namespace, name, value, unit, dimensions)
+    """Write a function's log with the permissions of its role, and record the metrics in it."""
+    config = func.get("config") or func
+    name = config["FunctionName"]
+    group = (config.get("LoggingConfig") or {}).get("LogGroup") or f"/aws/lambda/{name}"
+    stream = f"arn:aws:logs:{get_region()}:{get_account_id()}:log-group:{group}:log-stream:{request_id}"
+    for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
+        if roles.denial(config["Role"], action, stream):
+            return
+    for namespace, metric, value, unit, dimensions in embedded(log_text):
+        ministack.record_metric(namespace, metric, value, unit, dimensions)
     _ministack_emit_logs(func, request_id, log_text, *arguments, **options)
 
 

@@ -238,7 +238,8 @@ def test_a_start_needs_the_location_of_the_results_bucket(role: Role) -> None:
 
 def test_the_information_schema_leaves_out_what_the_starter_may_not_list(role: Role) -> None:
     everything = [f"{_GLUE}catalog", f"{_GLUE}database/*"]
-    starter = role({**_START, "glue:GetDatabases": everything, "glue:GetTables": _TABLES})
+    read_results = {"s3:GetObject": [f"{_S3}/results/*"]}
+    starter = role({**_START, **read_results, "glue:GetDatabases": everything, "glue:GetTables": _TABLES})
 
     rows = starter.rows("SELECT DISTINCT table_schema FROM information_schema.tables")
 
@@ -254,6 +255,16 @@ def test_a_repeated_start_needs_no_permission_on_the_tables(role: Role, athena: 
 
     assert starter.start("SELECT * FROM orders", **request) == first
     assert _denied("glue:GetTable") in starter.reason("SELECT * FROM orders", context={"Database": "guarded"})
+
+
+def test_reading_a_result_needs_access_to_its_object(role: Role) -> None:
+    started = role(_START).run("SELECT 1 AS n")["QueryExecutionId"]
+
+    with pytest.raises(ClientError, match="not seem to have access to the S3 location"):
+        role(_START).results(started)
+
+    reader = role({**_START, "s3:GetObject": [f"{_S3}/results/*"]})
+    assert reader.results(started)["ResultSet"]["Rows"]
 
 
 @pytest.mark.parametrize(

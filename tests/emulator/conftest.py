@@ -174,10 +174,9 @@ def function(emulator: Emulator, request: pytest.FixtureRequest) -> Iterator[Cal
         created = emulator.client("lambda").create_function(
             FunctionName=name,
             Runtime="python3.13",
-            Role=emulator.role(),
             Handler="function.handler",
             Code={"ZipFile": zipped(source)},
-            **settings,
+            **{"Role": emulator.role(), **settings},
         )
         names.append(name)
         return str(created["FunctionArn"])

@@ -5,7 +5,7 @@ from typing import Any
 
 from ministack.core.responses import json_response
 
-from local.emulator.athena import storage
+from local.emulator.athena import permissions, storage
 from local.emulator.athena.errors import INVALID_INPUT, Refused
 from local.emulator.athena.job import Job, Result, ResultColumn
 
@@ -17,6 +17,12 @@ _AS_CSV = {"SELECT", "SHOW_FUNCTIONS", "UPDATE", "DELETE", "MERGE"}
 _WITH_HEADER = {"SELECT", "EXPLAIN", "SHOW_FUNCTIONS"}
 # GetQueryResults returns no update count for statements of the Hive engine and for EXPLAIN.
 _WITHOUT_COUNT = {"EXPLAIN", "DESCRIBE_TABLE", "SHOW_CREATE_TABLE"}
+
+# https://github.com/awslabs/amazon-s3-find-and-forget/issues/290
+_NO_ACCESS = (
+    "You do not seem to have access to the S3 location of your query results. Please confirm your account "
+    "has access to the S3 location where your query results are saved and try again."
+)
 
 
 def location(job: Job) -> str:
@@ -63,6 +69,9 @@ def page(execution: dict[str, Any] | None, data: dict[str, Any]) -> Any:
     token = data.get("NextToken") or "0"
     if not token.isdecimal():
         raise Refused(f"Malformed nextPageToken {token}", INVALID_INPUT)
+    uri = execution["ResultConfiguration"]["OutputLocation"]
+    if not permissions.allows_object("GetObject", *storage.split(uri)):
+        raise Refused(_NO_ACCESS, INVALID_INPUT)
     result: Result = execution["_result"]
     names: list[str | None] = [one.name for one in result.columns]
     rows = [names, *result.rows] if execution["SubstatementType"] in _WITH_HEADER else result.rows

@@ -13,7 +13,7 @@ from ministack.core.responses import get_account_id, get_region, new_uuid, now_i
 from ministack.services import cloudwatch
 from ministack.services import lambda_svc as ministack
 
-from local.emulator import sqs
+from local.emulator import roles, sqs
 from local.emulator.eventbridge import delivery
 from local.emulator.faults import faults
 from local.emulator.lambda_.pool import Environment, Exited, Function, Pool, TimedOut
@@ -247,5 +247,5 @@ def _send_to_destination(
         },
         "responsePayload": result["body"],
     }
-    if not sqs.send(arn, json.dumps(record)):
+    if roles.denial(config["Role"], "sqs:SendMessage", arn) or not sqs.send(arn, json.dumps(record)):
         _count(config["FunctionName"], "DestinationDeliveryFailures", 1)

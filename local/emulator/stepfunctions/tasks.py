@@ -19,6 +19,7 @@ from local.emulator.stepfunctions.executions import PAYLOAD_BYTES, Run, check_si
 _ERROR_CHARACTERS = 256
 _CAUSE_CHARACTERS = 32_768
 _CALLBACK = ".waitForTaskToken"
+_INVOKE = "arn:aws:states:::lambda:invoke"
 _NESTED = "arn:aws:states:::states:startExecution"
 # By which Step Functions receives the ends of nested executions.
 _MANAGED_RULE = "StepFunctionsGetEventsForStepFunctionsExecutionRule"
@@ -193,17 +194,31 @@ def evaluate_output(state: dict[str, Any], state_input: Any, context: dict[str, 
 def _invoke(run: Run, resource: str, arguments: Any, seconds: float | None) -> Any:
     """Call the service. A call that exceeds its time limit continues, and its result is ignored."""
     if seconds is None:
-        return ministack._invoke_resource(resource, arguments)
+        return _call_service(run, resource, arguments)
     outcome: list[Callable[[], Any]] = []
 
     def call() -> None:
-        outcome.append(_outcome(lambda: ministack._invoke_resource(resource, arguments)))
+        outcome.append(_outcome(lambda: _call_service(run, resource, arguments)))
         run.notify()
 
     threading.Thread(target=contextvars.copy_context().run, args=(call,), daemon=True).start()
     if not run.wait_for(lambda: bool(outcome), seconds):
         raise TaskError("States.Timeout", "")
     return outcome[0]()
+
+
+def _call_service(run: Run, resource: str, arguments: Any) -> Any:
+    """Call the service; a function, with the permissions of the state machine's role."""
+    if _service(resource) == "lambda":
+        function = arguments["FunctionName"] if resource.startswith(_INVOKE) else resource
+        if not function.startswith("arn:"):
+            function = f"arn:aws:lambda:{get_region()}:{get_account_id()}:function:{function}"
+        role_arn = run.context["Execution"]["RoleArn"]
+        if denial := roles.denial(role_arn, "lambda:InvokeFunction", function):
+            # https://github.com/awslabs/aws-deployment-framework/issues/460
+            suffix = "(Service: AWSLambda; Status Code: 403; Error Code: AccessDeniedException)"
+            raise TaskError("Lambda.AWSLambdaException", f"{denial} {suffix}")
+    return ministack._invoke_resource(resource, arguments)
 
 
 def _outcome(call: Callable[[], Any]) -> Callable[[], Any]:
@@ -227,7 +242,7 @@ def _call_back(
 ) -> Any:
     """Call the service, then wait for the callback."""
     try:
-        ministack._invoke_resource(resource.replace(_CALLBACK, ""), arguments)
+        _call_service(callback.run, resource.replace(_CALLBACK, ""), arguments)
     except TaskError:
         if callback.answer is None:
             callback.closed = True
