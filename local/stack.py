@@ -134,7 +134,7 @@ def up(
 
     Raise CommandError if one is running already, a setting is invalid, the port is taken, or a step fails.
     """
-    _validate(settings)
+    name = _stack_name(settings)
     # The processes below have other working directories.
     home = home.absolute()
     if running := _running(home):
@@ -161,15 +161,14 @@ def up(
     except BaseException:
         _stop(emulator.pid)
         raise
-    name = settings["stackName"]
     stack = Stack(name=name, port=port, pid=emulator.pid, home=str(home), outputs=outputs)
     (home / "stack.json").write_text(json.dumps(asdict(stack), indent=2))
     return stack
 
 
-def _validate(settings: Mapping[str, str]) -> None:
+def _stack_name(settings: Mapping[str, str]) -> str:
     try:
-        Settings.from_context(settings)
+        return Settings.from_context(settings).stack_name
     except SettingError as error:
         raise StackError(str(error), ExitCode.USAGE) from None
 

@@ -27,6 +27,7 @@ DECISIONS = ROOT / "docs" / "adr"
 PERFORMANCE = ROOT / "docs" / "performance.md"
 SIMULATION = ROOT / "docs" / "simulation.md"
 SETTINGS = ROOT / "docs" / "settings.md"
+PERMISSIONS = ROOT / "docs" / "permissions.md"
 EXAMPLES = ROOT / "examples"
 DOCUMENTS = (
     ROOT / "README.md",
@@ -36,6 +37,7 @@ DOCUMENTS = (
     PERFORMANCE,
     SIMULATION,
     SETTINGS,
+    PERMISSIONS,
 )
 
 # The headings of docs/settings.md, each before its first setting.
@@ -266,6 +268,33 @@ def _transitions() -> str:
     return _table(header, rows)
 
 
+def _permissions() -> str:
+    """A table of each role."""
+    header = ("statement", "actions", "tried with", "without it")
+    tables: dict[str, list[str]] = {}
+    for one in records.read("permissions"):
+        tried = (one["operation"], one["without"]) if "operation" in one else ("", _not_enforced(one))
+        tables.setdefault(one["role"], []).append(
+            _row(f"`{one['statement']}`", _actions(one["actions"]), *tried)
+        )
+    return "\n\n".join(f"## {role}\n\n{_table(header, rows)}" for role, rows in tables.items())
+
+
+_MOST_ACTIONS = 3
+
+
+def _actions(actions: Sequence[str]) -> str:
+    """The actions; where they are many, their number."""
+    if len(actions) <= _MOST_ACTIONS:
+        return ", ".join(f"`{action}`" for action in actions)
+    (service,) = {action.partition(":")[0] for action in actions}
+    return f"{len(actions)} of `{service}`"
+
+
+def _not_enforced(one: records.Row) -> str:
+    return f"not enforced locally: {one['reason']} ([AWS]({one['source']}))"
+
+
 def _row(*cells: Any) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
@@ -318,6 +347,7 @@ _PARTS: Mapping[str, Callable[[], str]] = {
     "states": _states,
     "mutants": _mutants,
     "outages": _outages,
+    "permissions": _permissions,
     "transitions": _transitions,
     "example-report": partial(_code, "state_machine/report.asl.json"),
     "example-nested": partial(_code, "state_machine/app.py", "_allow_nested_execution"),

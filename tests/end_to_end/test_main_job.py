@@ -6,14 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.exceptions import ClientError
 
-from local import cdk
 from local import stack as local_stack
-from local.environment import REGION, aws_variables
-from local.stack import SETTINGS
+from local.environment import aws_variables
 from tests.end_to_end.conftest import Deployment, Eventually
 
 COUNT = {"QueryString": "SELECT count(*) AS flights FROM flights"}
@@ -216,40 +212,6 @@ def test_a_second_stack_in_the_same_place_is_refused(deployment: Deployment, hom
 
     assert refusal.value.code == 2
     assert local_stack.find(home) == deployment.stack
-
-
-def test_two_stacks_ignore_each_others_queries(deployment: Deployment, home: Path) -> None:
-    other = cdk.deploy(deployment.stack.endpoint, home, {**SETTINGS, "stackName": "OtherQueries"})
-
-    ours = deployment.run(COUNT)
-    theirs = deployment.run(COUNT, state_machine_arn=other["StateMachineArn"])
-
-    assert ours.output is not None
-    assert theirs.output is not None
-    assert ours.output["SettledBy"] == theirs.output["SettledBy"] == "event"
-    dynamodb = deployment.client("dynamodb")
-    for table, run in ((other["TaskTableName"], ours), (deployment.stack.outputs["TaskTableName"], theirs)):
-        item = dynamodb.get_item(TableName=table, Key={"Id": {"S": run.query_id}}, ConsistentRead=True)
-        assert "Item" not in item
-
-
-def test_permissions_are_enforced(deployment: Deployment) -> None:
-    """IAM is enforced, so the tests above show that each role may do what its function needs."""
-    iam = deployment.client("iam")
-    iam.create_user(UserName="nobody")
-    key = iam.create_access_key(UserName="nobody")["AccessKey"]
-    athena = boto3.client(
-        "athena",
-        endpoint_url=deployment.stack.endpoint,
-        region_name=REGION,
-        aws_access_key_id=key["AccessKeyId"],
-        aws_secret_access_key=key["SecretAccessKey"],
-    )
-
-    with pytest.raises(ClientError, match="AccessDenied"):
-        athena.start_query_execution(
-            QueryString="SELECT 1", WorkGroup=deployment.stack.outputs["WorkGroupName"]
-        )
 
 
 def test_boto3_needs_nothing_but_the_exported_variables(deployment: Deployment) -> None:
