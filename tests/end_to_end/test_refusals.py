@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from local.environment import ACCOUNT, REGION
 from local.stack import Stack
 from ops.execution import follow, start
-from tests.permissions.policies import deployed_statements
+from tests.permissions.policies import deployed_role, deployed_statements
 
 _REFUSALS = {"AccessDenied", "AccessDeniedException"}
 _OTHER_MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:Other"
@@ -168,25 +168,26 @@ CALLS: Mapping[str, Call] = {
     ),
 }
 
+ROLES = {"Executor", "Checker", "Canceller", "StateMachine"}
 ALLOWED: Mapping[str, set[str]] = {
-    "the executor": {
+    "Executor": {
         *("SendTaskSuccess", "SendTaskFailure", "GetItem", "UpdateItem"),
         *("StartQueryExecution", "StopQueryExecution", "GetQueryExecution", "GetQueryResults"),
         *("GetTable of a database in the settings", "DeleteTable of a database that is written"),
         *("GetObject of a table", "PutObject to a prefix that is written"),
         *("GetObject of a result", "PutObject of a result"),
     },
-    "the checker": {
+    "Checker": {
         *("SendTaskSuccess", "SendTaskFailure", "GetItem", "UpdateItem"),
         *("GetQueryExecution", "GetQueryResults", "GetObject of a result"),
         "SendMessage",
     },
-    "the canceller": {
+    "Canceller": {
         *("ListExecutions", "DescribeExecution", "UpdateItem", "BatchGetItem"),
         *("StartQueryExecution", "StopQueryExecution", "GetQueryExecution", "BatchGetQueryExecution"),
         *("PutObject of a result", "SendMessage"),
     },
-    "the state machine": {"Invoke the executor", "Invoke the checker"},
+    "StateMachine": {"Invoke the executor", "Invoke the checker"},
     "a caller": {"StartExecution"},
     "a reader of the logs": {"FilterLogEvents"},
     "a reader of the task table": {"GetItem", "Scan"},
@@ -217,16 +218,8 @@ def target(deployed: Stack) -> Target:
 def statements_of(deployed: Stack, principal: str) -> list[dict[str, Any]]:
     """The statements of a deployed role, or those that a caller or a reader is given."""
     outputs = deployed.outputs
-    kind = principal.removeprefix("the ")
-    if kind in {"executor", "checker", "canceller"}:
-        name = outputs[f"{kind.title()}FunctionName"]
-        arn = deployed.client("lambda").get_function_configuration(FunctionName=name)["Role"]
-        return deployed_statements(deployed.client("iam"), arn.rpartition("/")[2])
-    if kind == "state machine":
-        machine = deployed.client("stepfunctions").describe_state_machine(
-            stateMachineArn=outputs["StateMachineArn"]
-        )
-        return deployed_statements(deployed.client("iam"), machine["roleArn"].rpartition("/")[2])
+    if principal in ROLES:
+        return deployed_statements(deployed.client("iam"), deployed_role(deployed, principal))
     queue = outputs["DeadLetterQueueUrl"].rpartition("/")[2]
     actions, resource = {
         "a caller": (["states:StartExecution"], outputs["StateMachineArn"]),

@@ -1,71 +1,35 @@
 """What `make permissions` does for every statement, here for one of each role on the shared stack."""
 
-from collections.abc import Callable
-
 import pytest
 
-from local.stack import Stack
 from tests.end_to_end.conftest import Deployment
 from tests.permissions import operations
 from tests.permissions.operations import Operation, Trial
-from tests.permissions.policies import deployed_statements, without
+from tests.permissions.policies import deployed_role, deployed_statements, without
 
-
-def function_role(name: str) -> Callable[[Stack], str]:
-    return lambda stack: stack.client("lambda").get_function_configuration(
-        FunctionName=stack.outputs[f"{name}FunctionName"]
-    )["Role"]
-
-
-def machine_role(stack: Stack) -> str:
-    arn: str = stack.client("stepfunctions").describe_state_machine(
-        stateMachineArn=stack.outputs["StateMachineArn"]
-    )["roleArn"]
-    return arn
+NO_GLUE = "AthenaQuery.Failed: glue:GetTable is denied"
+NO_INVOKE = "Lambda.AWSLambdaException: lambda:InvokeFunction is denied"
 
 
 @pytest.mark.parametrize(
-    ("role_arn", "statement", "operation", "failure"),
+    ("role", "statement", "operation", "failure"),
     [
-        (
-            function_role("Executor"),
-            "ReadTables",
-            operations.READ,
-            "AthenaQuery.Failed: glue:GetTable is denied",
-        ),
-        (
-            function_role("Checker"),
-            "ReadQueries",
-            operations.COMPLETE,
-            "GetQueryExecution: AccessDeniedException",
-        ),
-        (
-            function_role("Canceller"),
-            "ListExecutions",
-            operations.SWEEP,
-            "ListExecutions: AccessDeniedException",
-        ),
-        (
-            machine_role,
-            "InvokeFunctions",
-            operations.ANY_QUERY,
-            "Lambda.AWSLambdaException: lambda:InvokeFunction is denied",
-        ),
+        ("Executor", "ReadTables", operations.READ, NO_GLUE),
+        ("Checker", "ReadQueries", operations.COMPLETE, "GetQueryExecution: AccessDeniedException"),
+        ("Canceller", "ListExecutions", operations.SWEEP, "ListExecutions: AccessDeniedException"),
+        ("StateMachine", "InvokeFunctions", operations.ANY_QUERY, NO_INVOKE),
     ],
+    ids=["Executor", "Checker", "Canceller", "StateMachine"],
 )
-def test_an_operation_fails_without_its_statement_only(
-    deployment: Deployment,
-    role_arn: Callable[[Stack], str],
-    statement: str,
-    operation: Operation,
-    failure: str,
+def test_an_operation_fails_while_its_statement_is_removed(
+    deployment: Deployment, role: str, statement: str, operation: Operation, failure: str
 ) -> None:
     trial, iam = Trial(stack=deployment.stack), deployment.client("iam")
-    role = role_arn(deployment.stack).rpartition("/")[2]
-    before = deployed_statements(iam, role)
+    name = deployed_role(deployment.stack, role)
+    before = deployed_statements(iam, name)
 
-    with without(iam, role, statement):
+    with without(iam, name, statement):
         assert operation.run(trial) == failure
 
-    assert deployed_statements(iam, role) == before
+    assert deployed_statements(iam, name) == before
     assert operation.run(trial) is None

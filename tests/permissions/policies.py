@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from local.stack import Stack
+
 Document = dict[str, Any]
 
 _REST = "without-a-statement"
@@ -23,6 +25,17 @@ def names_and_actions(statements: list[Document]) -> dict[str, list[str]]:
         actions = one["Action"] if isinstance(one["Action"], list) else [one["Action"]]
         found.setdefault(statement_name(one["Sid"]), set()).update(actions)
     return {name: sorted(actions) for name, actions in found.items()}
+
+
+def deployed_role(stack: Stack, role: str) -> str:
+    """The name of the role of StateMachine, Executor, Checker or Canceller in a deployed stack."""
+    if role == "StateMachine":
+        arn = stack.outputs["StateMachineArn"]
+        found = stack.client("stepfunctions").describe_state_machine(stateMachineArn=arn)["roleArn"]
+    else:
+        name = stack.outputs[f"{role}FunctionName"]
+        found = stack.client("lambda").get_function_configuration(FunctionName=name)["Role"]
+    return str(found).rpartition("/")[2]
 
 
 def deployed_statements(iam: Any, role: str) -> list[Document]:
