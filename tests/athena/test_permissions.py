@@ -254,7 +254,9 @@ def test_a_repeated_start_needs_no_permission_on_the_tables(role: Role, athena: 
     starter = role(_START)
 
     assert starter.start("SELECT * FROM orders", **request) == first
-    assert _denied("glue:GetTable") in starter.reason("SELECT * FROM orders", context={"Database": "guarded"})
+    assert _denied("glue:GetDatabase") in starter.reason(
+        "SELECT * FROM orders", context={"Database": "guarded"}
+    )
 
 
 def test_reading_a_result_needs_access_to_its_object(role: Role) -> None:

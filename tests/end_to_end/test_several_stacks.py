@@ -169,3 +169,19 @@ def test_the_deployed_policies_are_within_the_limits(finance: Trial) -> None:
 
     assert 1 < len(sizes) <= MANAGED_PER_ROLE
     assert max(sizes) <= MANAGED_CHARACTERS
+
+
+def test_callers_of_one_stack_can_read_each_other_s_results(deployment: Deployment) -> None:
+    """SECURITY.md states it: the stack is the boundary."""
+    output = deployment.run({"QueryString": "SELECT 'of another caller' AS value"}).output
+    assert output is not None
+    location = f"s3://{deployment.stack.outputs['ResultsBucketName']}/results/"
+    table = f"(value string) ROW FORMAT DELIMITED FIELDS TERMINATED BY ',' LOCATION '{location}'"
+
+    deployment.run({"QueryString": f"CREATE EXTERNAL TABLE scratch.results {table}"})
+    where = f"\"$path\" = '{output['OutputLocation']}' AND value LIKE '%caller%'"
+
+    assert first_row(deployment, f"SELECT value FROM scratch.results WHERE {where}") == [
+        '"of another caller"'
+    ]
+    deployment.run({"QueryString": "DROP TABLE scratch.results"})
