@@ -196,7 +196,7 @@ ALLOWED: Mapping[str, set[str]] = {
 
 
 @pytest.fixture(scope="module")
-def target(deployed: Stack) -> Target:
+def target(deployed: Stack) -> Iterator[Target]:
     stepfunctions, outputs = deployed.client("stepfunctions"), deployed.outputs
     arn = start(stepfunctions, outputs["StateMachineArn"], {"QueryString": "SELECT 1 AS n"})
     query_id = follow(stepfunctions, arn).query_id
@@ -206,13 +206,19 @@ def target(deployed: Stack) -> Target:
         FunctionName=outputs["ExecutorFunctionName"]
     )
     assert query_id is not None
-    return Target(
+    yield Target(
         outputs=outputs,
         log_group=configuration["LoggingConfig"]["LogGroup"],
         execution_arn=arn,
         query_id=query_id,
         token=json.loads(scheduled["parameters"])["Payload"]["TaskToken"],
     )
+    # What the allowed calls have written.
+    deployed.client("sqs").purge_queue(QueueUrl=outputs["DeadLetterQueueUrl"])
+    deployed.client("dynamodb").delete_item(TableName=outputs["TaskTableName"], Key={"Id": {"S": "nothing"}})
+    s3 = deployed.client("s3")
+    s3.delete_object(Bucket="sample-data", Key="scratch/nothing")
+    s3.delete_object(Bucket=outputs["ResultsBucketName"], Key="results/nothing")
 
 
 def statements_of(deployed: Stack, principal: str) -> list[dict[str, Any]]:
