@@ -1,9 +1,12 @@
 """The templates of the examples: what their roles may do, and that they deploy without assets."""
 
+from pathlib import Path
+
 import pytest
 
 from tests import examples
 from tests.template.reading import Template, text
+from tools.template_checks import lint_errors
 
 CONSUME = {
     *("sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage"),
@@ -65,6 +68,11 @@ def test_an_example_deploys_without_a_bootstrapped_environment(example: tuple[st
     _, template = example
     assert not [one for one in template.body.get("Parameters", {}) if one.startswith("BootstrapVersion")]
     assert not template.resources("AWS::Lambda::Function")
+
+
+def test_cfn_lint_finds_no_error(example: tuple[str, Template], tmp_path: Path) -> None:
+    _, template = example
+    assert lint_errors(template.body, tmp_path / "template.json") == []
 
 
 def test_every_queue_demands_tls(example: tuple[str, Template]) -> None:
