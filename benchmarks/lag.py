@@ -2,15 +2,18 @@
 
 The polling state machine (benchmarks/original/) is deployed to the same stack twice, with a wait of 30 s and
 of 5 s. All three run the same queries at the same time, in rounds of one duration. A duration of 5 s or more
-is extended by up to 5 s at random.
+is extended by up to 5 s at random. The emulator's trace shows where the time of this project's lag goes.
 """
 
 import json
 import random
 import statistics
+import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from dataclasses import dataclass
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +38,43 @@ _WARM = ("--environments", "24", "--idle-seconds", "900")
 _SETTINGS = {**SETTINGS, "patienceSeconds": "300", "pollSeconds": "30"}
 
 
+# What the steps of the emulator's trace are for a reader, in their order.
+_STEPS = {
+    "requested": "event: from the completion to the checker's invocation",
+    "started": "wait for a warm environment",
+    "received UpdateItem": "function start: to its first call",
+    "answered UpdateItem": "UpdateItem (rendezvous)",
+    "received GetQueryExecution": "function",
+    "answered GetQueryExecution": "GetQueryExecution",
+    "received SendTaskSuccess": "function: output, metrics and log line",
+    "ended": "SendTaskSuccess, to the end of the execution",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """An execution and its query. Times are in epoch seconds."""
+
+    query_id: str
+    completed: float
+    stopped: float
+
+    @property
+    def lag(self) -> float:
+        return self.stopped - self.completed
+
+
 def measure(*, small: bool) -> Result:
     """The small version has one short round, beside a polling machine with a wait of a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.jsonl"
+        return _measure(trace, small=small)
+
+
+def _measure(trace: Path, *, small: bool) -> Result:
     durations, polling, rounds = ((0.2,), (1,), 1) if small else (DURATIONS, POLLING, ROUNDS)
-    with temporary(settings=_SETTINGS, emulator_options=_WARM) as stack:
+    options = (*_WARM, "--trace", str(trace))
+    with temporary(settings=_SETTINGS, emulator_options=options) as stack:
         machines = {"ours": stack.outputs["StateMachineArn"]}
         for seconds in polling:
             machines[f"polling, {seconds} s"] = _deploy(stack, seconds)
@@ -47,6 +83,7 @@ def measure(*, small: bool) -> Result:
             _run(stack, arn, AT_ONCE)
         draw_phase = random.Random(1)  # noqa: S311 - not for security
         lags: dict[str, dict[float, list[float]]] = {name: {} for name in machines}
+        ours: list[Ended] = []
         for duration in durations * rounds:
             # The lag of a poll depends on its phase, which must not follow from round numbers.
             phase = draw_phase.uniform(0, polling[-1]) if duration >= polling[-1] else 0.0
@@ -54,11 +91,59 @@ def measure(*, small: bool) -> Result:
             with ThreadPoolExecutor(len(machines)) as pool:
                 runs = {name: pool.submit(_run, stack, arn, AT_ONCE) for name, arn in machines.items()}
             for name, run in runs.items():
-                lags[name].setdefault(duration, []).extend(run.result())
-    return _result(lags, polling, small=small)
+                lags[name].setdefault(duration, []).extend(one.lag for one in run.result())
+            ours += runs["ours"].result()
+    return _result(lags, polling, _break_down(ours, trace), small=small)
 
 
-def _result(lags: dict[str, dict[float, list[float]]], polling: tuple[int, ...], *, small: bool) -> Result:
+def _break_down(executions: list[Ended], trace: Path) -> Table:
+    """The median of each step between the completion of a query and the end of its execution."""
+    steps = _traced_steps(trace)
+    # The others were settled by the executor: their event was before their token.
+    executions = [one for one in executions if one.query_id in steps]
+    seconds: dict[str, list[float]] = {name: [] for name in _STEPS}
+    for one in executions:
+        times = [("completed", one.completed), *steps[one.query_id], ("ended", one.stopped)]
+        for (_, since), (name, at) in pairwise(times):
+            seconds[name].append(at - since)
+    rows = [[_STEPS[name], round(statistics.median(spent) * 1_000, 1)] for name, spent in seconds.items()]
+    rows.append(["whole lag", round(statistics.median(one.lag for one in executions) * 1_000, 1)])
+    return Table(
+        title=f"Steps of this project's lag, median of {len(executions)} executions",
+        columns=["step", "milliseconds"],
+        rows=rows,
+    )
+
+
+def _traced_steps(trace: Path) -> dict[str, list[tuple[str, float]]]:
+    """By query, the steps of the first invocation for it up to its callback, each with its time."""
+    by_query: dict[str, list[tuple[str, float]]] = {}
+    for invocation in _invocations(trace):
+        query_id = invocation[0][2]
+        if query_id and query_id not in by_query:
+            names = [name for name, _, _ in invocation]
+            if "received SendTaskSuccess" in names:
+                until = names.index("received SendTaskSuccess") + 1
+                by_query[query_id] = [(name, at) for name, at, _ in invocation[:until]]
+    return by_query
+
+
+def _invocations(trace: Path) -> Iterator[list[tuple[str, float, str | None]]]:
+    """Each invocation's steps with their times and, for its request, the query's id."""
+    open_: dict[str, list[tuple[str, float, str | None]]] = {}
+    for at, environment, step, *query_id in map(json.loads, trace.read_text().splitlines()):
+        if step == "requested":
+            if environment in open_:
+                yield open_[environment]
+            open_[environment] = [(step, at, query_id[0])]
+        elif environment in open_:
+            open_[environment].append((step, at, None))
+    yield from open_.values()
+
+
+def _result(
+    lags: dict[str, dict[float, list[float]]], polling: tuple[int, ...], steps: Table, *, small: bool
+) -> Result:
     rows = []
     for duration in lags["ours"]:
         of_round = [statistics.median(by_duration[duration]) for by_duration in lags.values()]
@@ -83,7 +168,8 @@ def _result(lags: dict[str, dict[float, list[float]]], polling: tuple[int, ...],
                 title=f"Median lag in seconds; {len(everything['ours'])} executions of each machine",
                 columns=["query runs for (s)", *lags],
                 rows=rows,
-            )
+            ),
+            steps,
         ],
         figure=", ".join(
             [
@@ -113,17 +199,17 @@ def _deploy(stack: Stack, wait_seconds: int) -> str:
     return arn
 
 
-def _run(stack: Stack, state_machine_arn: str, count: int) -> list[float]:
-    """Run queries at once; return the lag of each in seconds."""
+def _run(stack: Stack, state_machine_arn: str, count: int) -> list[Ended]:
+    """Run queries at once, until their executions have ended."""
     stepfunctions, athena = stack.client("stepfunctions"), stack.client("athena")
     started = [
         stepfunctions.start_execution(stateMachineArn=state_machine_arn, input='{"QueryString": "SELECT 1"}')
         for _ in range(count)
     ]
-    return [_lag(stepfunctions, athena, one["executionArn"]) for one in started]
+    return [_wait(stepfunctions, athena, one["executionArn"]) for one in started]
 
 
-def _lag(stepfunctions: Any, athena: Any, execution_arn: str) -> float:
+def _wait(stepfunctions: Any, athena: Any, execution_arn: str) -> Ended:
     deadline = time.monotonic() + _LONGEST_SECONDS
     while (execution := stepfunctions.describe_execution(executionArn=execution_arn))["status"] == "RUNNING":
         if time.monotonic() > deadline:
@@ -133,5 +219,8 @@ def _lag(stepfunctions: Any, athena: Any, execution_arn: str) -> float:
         raise AssertionError(f"{execution_arn} ended as {execution['status']}: {execution.get('cause')}")
     query_id = json.loads(execution["output"])["QueryId"]
     query = athena.get_query_execution(QueryExecutionId=query_id)["QueryExecution"]
-    lag: float = (execution["stopDate"] - query["Status"]["CompletionDateTime"]).total_seconds()
-    return lag
+    return Ended(
+        query_id=query_id,
+        completed=query["Status"]["CompletionDateTime"].timestamp(),
+        stopped=execution["stopDate"].timestamp(),
+    )

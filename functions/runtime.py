@@ -1,12 +1,15 @@
 """What a handler works with, built once per cold start."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
+import botocore.session
 from botocore.config import Config
 
 from functions.settings import Settings
@@ -20,6 +23,12 @@ if TYPE_CHECKING:
 
 # One retry covers a lost connection. ASL retries what lasts longer, visibly in the history.
 CONFIG = Config(connect_timeout=1, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
+
+# botocore's endpoints of the services below only, written by infra/bundle.py: reading those of all services
+# takes an eighth of a cold start. With data that is not its own, botocore resolves FIPS and dual-stack
+# endpoints differently (docs/adr/0018-endpoint-data-of-three-services.md).
+_SDK_DATA = Path(__file__).parent / "sdk_data"
+_OTHER_ENDPOINTS = ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT")
 
 # The longest time of a call: two attempts, and botocore's delay of up to a second between them.
 CALL_SECONDS = 2 * (1 + 5) + 1
@@ -41,7 +50,7 @@ class Runtime:
 def get_runtime() -> Runtime:
     """The deployed function's runtime. All clients share one session, which is slow to create."""
     settings = Settings.from_environment()
-    session = boto3.Session(region_name=settings.region)
+    session = _make_session(settings.region)
     session.events.register("before-call", _require_time)
     dynamodb = cast("DynamoDBClient", _LazyClient(session, "dynamodb"))
     return Runtime(
@@ -50,6 +59,13 @@ def get_runtime() -> Runtime:
         stepfunctions=cast("SFNClient", _LazyClient(session, "stepfunctions")),
         table=TaskTable(dynamodb, settings.task_table, settings.task_ttl_seconds),
     )
+
+
+def _make_session(region: str) -> boto3.Session:
+    core = botocore.session.get_session()
+    if not any(name in os.environ for name in _OTHER_ENDPOINTS):
+        core.set_config_variable("data_path", str(_SDK_DATA))
+    return boto3.Session(region_name=region, botocore_session=core)
 
 
 class _LazyClient:

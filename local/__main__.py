@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from local import demo, environment, load, stack
+from local import code, demo, environment, load, stack
 from local.emulator.faults import FaultSpec
 from local.steps import Steps
 from ops import cli, dashboard
@@ -32,6 +32,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = cli.add_subcommands(parser)
     _add_up(cli.add_command(commands, "up", "start the emulator, deploy the stack, load the sample data"))
     cli.add_command(commands, "down", "stop the stack").set_defaults(run=_down)
+    cli.add_command(
+        commands,
+        "update",
+        "deploy the functions' present code to the running stack; nothing else of the stack",
+    ).set_defaults(run=_update)
     add_commands(commands, _connect)
     show = cli.add_command(commands, "demo", "run six sample queries, verify their outcomes, then stop")
     show.set_defaults(run=_demo)
@@ -145,6 +150,12 @@ def _up(arguments: argparse.Namespace) -> ExitCode:
 
 def _down(arguments: argparse.Namespace) -> ExitCode:
     stack.down(arguments.home)
+    return ExitCode.OK
+
+
+def _update(arguments: argparse.Namespace) -> ExitCode:
+    for name in code.update(stack.find(arguments.home)):
+        print(f"updated {name}")
     return ExitCode.OK
 
 

@@ -15,7 +15,7 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from local.emulator import recording
+from local.emulator import recording, trace
 
 _CORES = os.cpu_count() or 1
 # Between two checks of whether the parent process is there, and for an orderly end.
@@ -48,6 +48,9 @@ def main() -> None:
     )
     parser.add_argument("--record", type=Path, help="file to record logs, events and secrets in, for tests")
     parser.add_argument(
+        "--trace", type=Path, help="file to record the times of invocations in, for benchmarks"
+    )
+    parser.add_argument(
         "--parent",
         type=int,
         metavar="PID",
@@ -72,6 +75,7 @@ def main() -> None:
     if arguments.parent:
         threading.Thread(target=_end_with, args=(arguments.parent,), daemon=True).start()
     recording.recorder.file = arguments.record
+    trace.tracer.file = arguments.trace
     server = import_module("local.emulator.server")
     try:
         asyncio.run(

@@ -28,6 +28,8 @@ from local.emulator import (
 )
 from local.emulator.athena import api as athena
 from local.emulator.faults import FaultSpec, faults
+from local.emulator.lambda_.pool import environment_name
+from local.emulator.trace import tracer
 
 # What tests can request, by path. The parameters are the members of a JSON document.
 _CONTROL: dict[str, Callable[..., None]] = {
@@ -97,7 +99,9 @@ async def _app(scope: Any, receive: Any, send: Any) -> None:
             send, failure.status, {"__type": failure.code, "message": "The service is unavailable."}
         )
     else:
-        await ministack(scope, receive, send)
+        caller, target = environment_name(headers.get("user-agent", "")), headers.get("x-amz-target", "")
+        with tracer.call(caller, target):
+            await ministack(scope, receive, send)
 
 
 def _status() -> dict[str, Any]:

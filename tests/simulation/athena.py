@@ -160,8 +160,9 @@ class Athena:
     seconds. `answers_lag` is how many seconds its answers may lag behind, and `token_seconds` how long it
     remembers a client request token after its query ended.
 
-    `refusals` holds who found it without room, `claims` who claimed which token, each with its time, and
-    `forgotten` the subjects of queries whose token was used again when Athena had forgotten it.
+    `active` holds the ids of queries that have not ended, `refusals` who found it without room, `claims` who
+    claimed which token, each with its time, and `forgotten` the subjects of queries whose token was used
+    again when Athena had forgotten it.
     """
 
     def __init__(
@@ -185,6 +186,7 @@ class Athena:
         self.refusals: list[tuple[float, Invocation | None]] = []
         self.claims: list[tuple[float, Invocation | None, str]] = []
         self.forgotten: list[Any] = []
+        self.active: set[str] = set()
         self._by_token: dict[str, Query] = {}
         self._clock = clock
         self._choices = choices
@@ -254,6 +256,7 @@ class Athena:
             history=[Transition(now, "QUEUED", now)],
         )
         self.queries[query.id] = query
+        self.active.add(query.id)
         self._note("athena", f"query {number} submitted, plan: {query.plan.end}")
         self._publish(query, "QUEUED", None)
         plan = query.plan
@@ -286,6 +289,7 @@ class Athena:
         previous, now = query.state, self._clock.now
         visible = now + (self._choices.between(0.0, self._answers_lag) if self._answers_lag else 0.0)
         query.history.append(Transition(now, state, max(visible, query.history[-1].visible)))
+        (self.active.discard if query.ended else self.active.add)(query.id)
         self._note("athena", f"query {query.number} is {state}")
         self._publish(query, state, previous)
 

@@ -8,7 +8,7 @@ in between, and then resumes the function with the answer, or never does.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ReadTimeoutError
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -19,6 +19,9 @@ from functions.time_budget import OutOfTime
 from tests.simulation.choices import Choices
 from tests.simulation.clock import Clock
 from tests.simulation.faults import Faults
+
+if TYPE_CHECKING:
+    from tests.simulation.quotas import Quotas
 
 TIME_LIMIT = float(FUNCTION_TIMEOUT_SECONDS)
 
@@ -140,7 +143,8 @@ class Lambdas:
     """`handlers` are Lambda handlers by the function's name; `slowest_call` is in seconds for each.
     `under_way` counts invocations that run and events that may be delivered again.
 
-    `event_age` is how long Lambda keeps an event that it cannot process, in seconds.
+    `event_age` is how long Lambda keeps an event that it cannot process, in seconds. `quotas` throttle calls;
+    without them nothing does.
     """
 
     def __init__(
@@ -160,6 +164,7 @@ class Lambdas:
         self.dead_letters: list[DeadLetter] = []
         self.current: Invocation | None = None
         self.under_way = 0
+        self.quotas: Quotas | None = None
         self._clock = clock
         self._choices = choices
         self._faults = faults
@@ -330,7 +335,10 @@ class Lambdas:
         self._faults.last = max(self._faults.last, self._clock.now + delay)
         self._clock.after(delay, partial(self._carry_out, invocation, call, fault))
 
-    def _carry_out(self, invocation: Invocation, call: _Call, fault: str | None) -> None:
+    def _carry_out(self, invocation: Invocation, call: _Call, fault: str | None, attempt: int = 1) -> None:
+        if self.quotas and (code := self.quotas.refusal(call.operation)):
+            self._throttle(invocation, call, code, attempt)
+            return
         self._note(invocation.name, f"{call.operation} {call.about}" + (f"  ⚡ {fault}" if fault else ""))
         answer: Any = None
         error: Exception | None = None
@@ -361,6 +369,16 @@ class Lambdas:
             self._time_out(invocation)
             return
         self._resume(invocation, answer, error)
+
+    def _throttle(self, invocation: Invocation, call: _Call, code: str, attempt: int) -> None:
+        """A quota refuses the call: botocore repeats it after a random pause, a few times."""
+        if self.quotas and attempt < self.quotas.attempts:
+            pause = self._choices.between(0.0, 2.0 ** (attempt - 1))
+            again = partial(self._carry_out, invocation, call, None, attempt + 1)
+            self._clock.after(pause, again)
+        else:
+            self._note(invocation.name, f"{call.operation}: {code}")
+            self._resume(invocation, None, refusal(call.operation, code, "Rate exceeded"))
 
     def _time_out(self, invocation: Invocation) -> None:
         left = max(self._left(invocation), 0.0)

@@ -1,13 +1,20 @@
 """The functions' bundle: complete, for Lambda's platform, and built once for the same input."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
+from botocore.awsrequest import AWSRequest
 
+from functions.runtime import _make_session
 from infra.bundle import PYTHON, BundleError, _compile, bundle
 from tests.template.conftest import ROOT
 
@@ -118,3 +125,57 @@ def test_the_bundle_contains_everything_that_the_handlers_import(tmp_path: Path)
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith(str(built))
+
+
+_CALLS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "athena": ("stop_query_execution", {"QueryExecutionId": "id"}),
+    "dynamodb": ("get_item", {"TableName": "tasks", "Key": {"Id": {"S": "id"}}}),
+    "stepfunctions": ("send_task_heartbeat", {"taskToken": "token"}),
+}
+
+
+def test_endpoints_are_those_of_all_endpoint_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In two Regions of each partition, and in one that botocore does not know."""
+    data = bundle(ROOT) / "functions" / "sdk_data"
+    partitions = json.loads((data / "endpoints.json").read_text())["partitions"]
+    regions = {region for one in partitions for region in sorted(one["regions"])[:: max(1, len(one) - 1)]}
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setattr("functions.runtime._SDK_DATA", data)
+    for region in [*sorted(regions), "xx-new-1"]:
+        for service in _CALLS:
+            ours = _endpoint(_make_session(region), service)
+            assert ours == _endpoint(boto3.Session(region_name=region), service)
+
+
+@pytest.mark.parametrize("variable", ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"])
+def test_other_endpoints_are_those_of_all_endpoint_data(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv(variable, "true")
+    monkeypatch.setattr("functions.runtime._SDK_DATA", bundle(ROOT) / "functions" / "sdk_data")
+    for service in _CALLS:
+        for region in ("us-east-1", "us-gov-west-1"):
+            ours = _endpoint(_make_session(region), service)
+            assert ours == _endpoint(boto3.Session(region_name=region), service)
+
+
+class _Sent(Exception):
+    """Holds the URL of a request, and the Region and service that it is signed for. Nothing is sent."""
+
+
+def _endpoint(session: boto3.Session, service: str) -> tuple[str, ...]:
+    def intercept(request: AWSRequest, **_: Any) -> None:
+        scope = re.search(r"Credential=test/\d+/([^,]+)", str(request.headers["Authorization"]))
+        assert scope
+        raise _Sent(request.url, scope[1])
+
+    # The stubs of boto3 know each service by its literal name only.
+    client = session.client(service)  # type: ignore[call-overload]
+    client.meta.events.register("before-send", intercept)
+    operation, arguments = _CALLS[service]
+    with pytest.raises(_Sent) as sent:
+        getattr(client, operation)(**arguments)
+    return sent.value.args

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from local.emulator.faults import Crash, faults
+from local.emulator.trace import tracer
 
 _RUNTIME = Path(__file__).with_name("runtime.py")
 _MARK = b"\n\0result "
@@ -150,9 +151,11 @@ class Pool:
         self, function: Function, context: dict[str, Any], payload: str, seconds: float, crash: Crash | None
     ) -> Invocation:
         """Raise TimedOut or Exited."""
+        requested = time.time()
         environment = self._acquire(function)
         usable = False
         try:
+            tracer.record_start(environment.name, requested, payload)
             invocation = environment.invoke(context, payload, seconds, crash)
             usable = True
         finally:
@@ -166,8 +169,7 @@ class Pool:
 
     def crashing(self, user_agent: str) -> Environment | None:
         """The environment that makes this AWS call, if it is the call at which its function crashes."""
-        match = _USER_AGENT.search(user_agent)
-        environment = self._busy.get(match[1]) if match else None
+        environment = self._busy.get(environment_name(user_agent))
         if environment is None:
             return None
         environment.calls += 1
@@ -285,6 +287,12 @@ class Pool:
             except OSError:
                 shutil.rmtree(part)  # another thread was faster
         return folder
+
+
+def environment_name(user_agent: str) -> str:
+    """The environment that made an AWS call, by its User-Agent; empty for another caller."""
+    match = _USER_AGENT.search(user_agent)
+    return match[1] if match else ""
 
 
 def _kill(environments: list[Environment]) -> None:
