@@ -1,5 +1,6 @@
 """SELECT and EXPLAIN on DuckDB."""
 
+import threading
 from typing import Any
 
 import duckdb
@@ -63,11 +64,33 @@ def explain(job: Job) -> Result:
     return Result(columns=columns, rows=rows, scanned_bytes=query.scanned_bytes if given["analyze"] else 0)
 
 
+class _Shared:
+    """All queries share a database, since opening one takes longer than most queries. What they create in it
+    is temporary, and so belongs to their connection.
+    """
+
+    lock = threading.Lock()
+    database: duckdb.DuckDBPyConnection | None = None
+
+
 def connected(job: Job) -> duckdb.DuckDBPyConnection:
-    """A DuckDB database for this query only."""
-    db = duckdb.connect()
-    db.execute("SET TimeZone = 'UTC'")
+    """A connection for this query only."""
+    with _Shared.lock:
+        try:
+            db = _connect()
+        except duckdb.Error:
+            # An internal error of DuckDB invalidates a database.
+            _Shared.database = None
+            db = _connect()
     job.connected(db)
+    return db
+
+
+def _connect() -> duckdb.DuckDBPyConnection:
+    if _Shared.database is None:
+        _Shared.database = duckdb.connect()
+    db = _Shared.database.cursor()
+    db.execute("SET TimeZone = 'UTC'")
     return db
 
 
