@@ -1,4 +1,4 @@
-"""The local Athena's answers beside those that AWS's guide, Trino's documentation and measurements give."""
+"""The local Athena's answers beside those of Athena's guide, of Trino's documentation and of measurements."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,11 @@ import yaml
 
 from tests.athena.conftest import Athena
 
-STATEMENTS: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "athena_sql.yaml").read_text())
+STATEMENTS: list[dict[str, Any]] = [
+    statement
+    for file in ("athena_sql.yaml", "athena_guide.yaml")
+    for statement in yaml.safe_load((Path(__file__).parent / file).read_text())
+]
 
 
 @pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement["sql"][:60])
@@ -26,5 +30,5 @@ def test_a_statement_has_athenas_answer_or_none(athena: Athena, statement: dict[
 
 
 def test_the_list_is_of_some_length() -> None:
-    assert len(STATEMENTS) > 100
+    assert len(STATEMENTS) > 180
     assert len({statement["sql"] for statement in STATEMENTS}) == len(STATEMENTS)

@@ -8,6 +8,7 @@ import duckdb
 from local.emulator.athena import duckdb_errors, translation
 from local.emulator.athena.errors import not_supported
 from local.emulator.athena.job import Job, Result, ResultColumn
+from local.emulator.athena.sql import json_text
 from local.emulator.athena.sql.types import Type
 from local.emulator.athena.values import text
 
@@ -89,6 +90,7 @@ def connected(job: Job) -> duckdb.DuckDBPyConnection:
 def _connect() -> duckdb.DuckDBPyConnection:
     if _Shared.database is None:
         _Shared.database = duckdb.connect()
+        json_text.register(_Shared.database)
     db = _Shared.database.cursor()
     db.execute("SET TimeZone = 'UTC'")
     return db

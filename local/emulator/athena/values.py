@@ -30,7 +30,10 @@ def text(value: Any, kind: Type) -> str:  # noqa: C901, PLR0911 - one line for e
         case dict() if kind.name == "row":
             return (
                 "{"
-                + ", ".join(_field(pair, value) for pair in zip(kind.args, fields(kind), strict=True))
+                + ", ".join(
+                    _field(pair, value, number)
+                    for number, pair in enumerate(zip(kind.args, fields(kind), strict=True))
+                )
                 + "}"
             )
         case dict() if kind.name == "map":
@@ -43,10 +46,9 @@ def text(value: Any, kind: Type) -> str:  # noqa: C901, PLR0911 - one line for e
     return str(value)
 
 
-def _field(pair: Any, row: dict[str, Any]) -> str:
+def _field(pair: Any, row: dict[str, Any], number: int) -> str:
     (name, kind), (stored, _) = pair
-    shown = text(row[stored], kind)
-    return f"{name}={shown}" if name else shown
+    return f"{name or f'field{number}'}={text(row[stored], kind)}"
 
 
 def _floating(value: float, kind: Type) -> str:

@@ -79,7 +79,9 @@ def _from_text(value: Value, kind: Type, place: str, *, trying: bool) -> Value:
 def _to_text(value: Value, place: str) -> str:
     kind = value.type
     match kind.name:
-        case "boolean" | "date" | "decimal" | "uuid" | "json":
+        case "json":
+            return _json_text(value)
+        case "boolean" | "date" | "decimal" | "uuid":
             return f"CAST({value.sql} AS VARCHAR)"
         case name if name in INTEGERS:
             return f"CAST({value.sql} AS VARCHAR)"
@@ -95,6 +97,15 @@ def _to_text(value: Value, place: str) -> str:
         case "varbinary":
             return f"decode({value.sql})"
     raise _no_cast(value, Type("varchar"), place)
+
+
+def _json_text(value: Value) -> str:
+    """A scalar without quotes. Arrays and objects have no such cast."""
+    sql, kind = value.sql, f"json_type({value.sql})"
+    message = f"'INVALID_CAST_ARGUMENT: Cannot cast to varchar: ' || CAST({sql} AS VARCHAR)"
+    scalar = guarded(f"{kind} NOT IN ('ARRAY', 'OBJECT')", f"json_extract_string({sql}, '$')", message)
+    number = _floating_text(Value(f"CAST({sql} AS DOUBLE)", Type("double")))
+    return f"CASE {kind} WHEN 'NULL' THEN NULL WHEN 'DOUBLE' THEN {number} ELSE {scalar} END"
 
 
 def _floating_text(value: Value) -> str:
@@ -150,11 +161,18 @@ def _nested(value: Value, kind: Type, place: str, *, trying: bool) -> Value:
         pairs = zip(fields(kind), changed, strict=True)
         listed = ", ".join(f"{literal(name)}: {one.sql}" for (name, _), one in pairs)
         return Value(f"CASE WHEN {value.sql} IS NOT NULL THEN {{{listed}}} END", kind)
-    if kind.name == "map" and value.type.args[0] == kind.args[0]:
+    if kind.name == "map" and _fits(value.type.args[0], kind.args[0]):
         inner = cast(Value("__e.value", value.type.args[1]), kind.args[1], place, trying=trying)
         pair = f"{{'key': __e.key, 'value': {inner.sql}}}"
         return Value(f"map_from_entries(list_transform(map_entries({value.sql}), lambda __e: {pair}))", kind)
     raise not_supported(f"CAST of {value.type} to {kind}")
+
+
+def _fits(source: Type, target: Type) -> bool:
+    """Whether the types are the same, or the target is longer text."""
+    if source.name == target.name == "varchar":
+        return not target.args or bool(source.args and source.args[0] <= target.args[0])
+    return source == target
 
 
 def _between(value: Value, kind: Type, place: str) -> str:  # noqa: PLR0911 - a case a line

@@ -31,7 +31,7 @@ def value(node: exp.Expr) -> Value:  # noqa: C901, PLR0911 - a case a line
         case exp.Interval():
             return _interval(node)
         case exp.ParseJSON():
-            return Value(f"json({literal(node.this.name)})", Type("json"))
+            return Value(f"json(json_sorted({literal(node.this.name)}))", Type("json"))
         case exp.CurrentDate():
             return Value("CAST(now() AS DATE)", Type("date"))
         case exp.CurrentTimestamp():

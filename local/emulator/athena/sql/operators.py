@@ -1,5 +1,7 @@
 """Arithmetic, comparison and concatenation."""
 
+import re
+
 from sqlglot import exp
 
 from local.emulator.athena.errors import Failure
@@ -23,6 +25,9 @@ COMPARISONS = {
 }
 _EQUALITIES = {"=", "<>", "IS NOT DISTINCT FROM", "IS DISTINCT FROM"}
 _SHOWN = {"IS NOT DISTINCT FROM": "IS DISTINCT FROM"}
+_FLOATING = {"real", "double"}
+# A number, coerced or not.
+_CONSTANT = re.compile(r"(?:CAST\()?-?[\d.]+(?:[eE][+-]?\d+)?(?: AS \w+\))?")
 _MOMENTS = {"date", "timestamp", "timestamp with time zone"}
 
 
@@ -91,7 +96,25 @@ def _decimal(precision: int, scale: int) -> Type:
 
 def comparison(left: Value, sign: str, right: Value, place: str) -> Value:
     kind = comparable(left, sign, right, place)
-    return Value(f"({left.cast(kind).sql} {sign} {right.cast(kind).sql})", BOOLEAN)
+    one, other = left.cast(kind).sql, right.cast(kind).sql
+    sql = f"({one} {sign} {other})"
+    return Value(_without_nan(one, sign, other, sql) if kind.name in _FLOATING else sql, BOOLEAN)
+
+
+def _without_nan(left: str, sign: str, right: str, sql: str) -> str:
+    """DuckDB has NaN equal to itself and above all numbers. In Trino it neither equals nor exceeds any."""
+    constant = [bool(_CONSTANT.fullmatch(one)) for one in (left, right)]
+    if sign in {"=", "<>"}:
+        if any(constant):
+            return sql
+        both = f"(isnan({left}) AND isnan({right}))"
+        return f"({sql} AND NOT {both})" if sign == "=" else f"({sql} OR {both})"
+    if sign in {">", ">=", "<", "<="}:
+        greater, lesser = (left, right) if sign in {">", ">="} else (right, left)
+        if constant[0 if greater == left else 1]:
+            return sql
+        return f"({sql} AND NOT (isnan({greater}) AND {lesser} IS NOT NULL))"
+    return sql
 
 
 def comparable(left: Value, sign: str, right: Value, place: str) -> Type:

@@ -120,12 +120,17 @@ class Relations:
         return f"({sql}) AS {relation.alias}({', '.join(quoted(one.stored) for one in relation.fields)})"
 
     def _unnest(self, node: exp.Unnest, name: str | None, names: list[str], scope: Scope) -> str:
-        """Several arrays side by side. A map has two columns, an array of rows one for each field."""
+        """Several arrays side by side. A map has two columns, an array of rows one for each field.
+
+        In the Athena user guide, the only array has one column if one name is given.
+        """
         columns: Columns = []
         lists, items = [], []
         for number, one in enumerate(node.expressions):
             found = self._queries.expressions.value(one, scope)
             sql, kinds = self._unnested(found, one)
+            if found.type.name == "array" and len(names) == len(node.expressions) == 1:
+                kinds = None
             lists.append(f"unnest({sql}) AS u{number}")
             if kinds is None:
                 items.append(f"u{number}")

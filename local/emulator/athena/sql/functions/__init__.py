@@ -28,8 +28,7 @@ REFUSED = frozenset(
     from_unixtime_nanos geometry_from_hadoop_shape geometry_invalid_reason geometry_nearest_points
     geometry_to_bing_tiles geometry_union geometry_union_agg great_circle_distance hamming_distance
     hash_counts hmac_md5 hmac_sha1 hmac_sha256 hmac_sha512 human_readable_seconds index
-    intersection_cardinality inverse_beta_cdf inverse_normal_cdf jaccard_index json_array
-    json_array_contains json_array_get json_exists json_extract_array json_object json_query json_value
+    intersection_cardinality inverse_beta_cdf inverse_normal_cdf jaccard_index json_array json_exists json_extract_array json_object json_query json_value
     kurtosis learn_classifier learn_libsvm_classifier learn_libsvm_regressor learn_regressor
     levenshtein_distance line_interpolate_point line_interpolate_points line_locate_point listagg
     luhn_check make_set_digest map_union map_zip_with merge merge_set_digest multimap_agg
@@ -44,7 +43,7 @@ REFUSED = frozenset(
     st_isempty st_isring st_issimple st_isvalid st_length st_linefromtext st_linestring st_multipoint
     st_numgeometries st_numinteriorring st_numpoints st_overlaps st_point st_pointn st_points st_polygon
     st_relate st_startpoint st_symdifference st_touches st_union st_within st_x st_xmax st_xmin st_y
-    st_ymax st_ymin tdigest_agg timezone_hour timezone_minute to_base to_base32 to_base64url
+    st_ymax st_ymin tdigest_agg to_base to_base32 to_base64url
     to_big_endian_32 to_big_endian_64 to_encoded_polyline to_geojson_geometry to_geometry to_ieee754_32
     to_ieee754_64 to_spherical_geography trim_array url_encode value_at_quantile values_at_quantiles
     version width_bucket wilson_interval_lower wilson_interval_upper word_stem xxhash64

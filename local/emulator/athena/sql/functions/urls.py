@@ -4,7 +4,7 @@ from local.emulator.athena.sql.signatures import read
 from local.emulator.athena.sql.values import literal
 
 _URL = r"^(?:([^:/?#]+):)?(?://(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:]*)(?::([0-9]*))?)?([^?#]*)(?:\?([^#]*))?(?:#(.*))?"
-_PARAMETER = "concat('(?:^|&)', regexp_escape($1), '=([^&]*)')"
+_PARAMETER = "concat('(?:^|&)', regexp_escape($1), '(?:=([^&]*))?(?:&|$)')"
 
 
 def _part(group: int) -> str:
