@@ -277,7 +277,10 @@ def _permissions() -> str:
         tables.setdefault(one["role"], []).append(
             _row(f"`{one['statement']}`", _actions(one["actions"]), *tried)
         )
-    return "\n\n".join(f"## {role}\n\n{_table(header, rows)}" for role, rows in tables.items())
+    found = records.read("permissions")
+    enforced = sum("operation" in one for one in found)
+    counts = f"{enforced} statements are tried, and {len(found) - enforced} are not enforced locally."
+    return "\n\n".join([counts, *(f"## {role}\n\n{_table(header, rows)}" for role, rows in tables.items())])
 
 
 _MOST_ACTIONS = 3

@@ -312,30 +312,103 @@ def each_state(session: Session) -> str:
     return f"{len(states.CASES)} cases of {len({case.state for case in states.CASES})} states"
 
 
-# What each function's role must be refused. `simulate-principal-policy` evaluates the policies, calls
-# nothing.
-_REFUSED = {
-    "ExecutorFunctionName": ("athena:DeleteWorkGroup", "states:StartExecution", "dynamodb:DeleteItem"),
-    "CheckerFunctionName": ("athena:StartQueryExecution", "athena:StopQueryExecution", "dynamodb:DeleteItem"),
-    "CancellerFunctionName": ("states:SendTaskSuccess", "states:StartExecution", "dynamodb:DeleteItem"),
+# For each role, an action that it is allowed, which shows that the evaluation does not refuse everything, and
+# actions that it must be refused; each on a resource of the stack's own. Nothing is called.
+_EVALUATED: dict[str, tuple[tuple[str, str], tuple[tuple[str, str], ...]]] = {
+    "Executor": (
+        ("athena:StartQueryExecution", "work group"),
+        (
+            ("athena:UpdateWorkGroup", "work group"),
+            ("dynamodb:DeleteItem", "table"),
+            ("dynamodb:Scan", "table"),
+            ("states:StartExecution", "machine"),
+        ),
+    ),
+    "Checker": (
+        ("athena:GetQueryExecution", "work group"),
+        (
+            ("athena:StartQueryExecution", "work group"),
+            ("athena:StopQueryExecution", "work group"),
+            ("dynamodb:DeleteItem", "table"),
+            ("states:StartExecution", "machine"),
+        ),
+    ),
+    "Canceller": (
+        ("athena:StopQueryExecution", "work group"),
+        (
+            ("athena:GetQueryResults", "work group"),
+            ("dynamodb:DeleteItem", "table"),
+            ("states:SendTaskSuccess", "machine"),
+            ("states:StartExecution", "machine"),
+        ),
+    ),
+    "StateMachine": (
+        ("lambda:InvokeFunction", "executor"),
+        (
+            ("lambda:InvokeFunction", "canceller"),
+            ("athena:StartQueryExecution", "work group"),
+            ("dynamodb:GetItem", "table"),
+            ("states:SendTaskSuccess", "machine"),
+        ),
+    ),
 }
 
 
-@claim("least-privilege", "each function's role is refused what its function does not do")
+@claim("least-privilege", "each role is refused what its function, or the state machine, does not do")
 def least_privilege(session: Session) -> str:
+    resources = _resources(session)
     refused = 0
-    for output, actions in _REFUSED.items():
-        name = session.deployment.output(output)
-        role = session.client("lambda").get_function_configuration(FunctionName=name)["Role"]
-        answer = _supported(
-            session.client("iam").simulate_principal_policy, PolicySourceArn=role, ActionNames=list(actions)
+    for role, (allowed, denied) in _EVALUATED.items():
+        decisions = {
+            pair: _decision(session, role, pair[0], resources[pair[1]]) for pair in (allowed, *denied)
+        }
+        session.evidence[role] = {f"{action} on the {one}": made for (action, one), made in decisions.items()}
+        expect(decisions[allowed] == "allowed", f"{role} may not {allowed[0]}: {decisions[allowed]}")
+        wrong = [action for action, one in denied if decisions[action, one] == "allowed"]
+        expect(not wrong, f"{role} may {', '.join(wrong)}")
+        refused += len(denied)
+    return f"{refused} actions refused, {len(_EVALUATED)} allowed"
+
+
+def _resources(session: Session) -> dict[str, str]:
+    """The ARNs of the stack's resources, by what `_EVALUATED` calls them."""
+    _, partition, _, region, account, *_ = session.state_machine_arn.split(":")
+    place = f"{region}:{account}"
+    table = session.deployment.output("TaskTableName")
+    return {
+        "machine": session.state_machine_arn,
+        "work group": f"arn:{partition}:athena:{place}:workgroup/{session.work_group}",
+        "table": f"arn:{partition}:dynamodb:{place}:table/{table}",
+        **{
+            name.lower(): _function(session, name)["FunctionArn"]
+            for name in ("Executor", "Checker", "Canceller")
+        },
+    }
+
+
+def _function(session: Session, name: str) -> dict[str, Any]:
+    answer: dict[str, Any] = session.client("lambda").get_function_configuration(
+        FunctionName=session.deployment.output(f"{name}FunctionName")
+    )
+    return answer
+
+
+def _decision(session: Session, role: str, action: str, resource: str) -> str:
+    if role == "StateMachine":
+        machine = session.client("stepfunctions").describe_state_machine(
+            stateMachineArn=session.state_machine_arn
         )
-        allowed = [
-            one["EvalActionName"] for one in answer["EvaluationResults"] if one["EvalDecision"] == "allowed"
-        ]
-        expect(not allowed, f"{name} may {', '.join(allowed)}")
-        refused += len(actions)
-    return f"{refused} actions refused"
+        role_arn = machine["roleArn"]
+    else:
+        role_arn = _function(session, role)["Role"]
+    answer = _supported(
+        session.client("iam").simulate_principal_policy,
+        PolicySourceArn=role_arn,
+        ActionNames=[action],
+        ResourceArns=[resource],
+    )
+    decision: str = answer["EvaluationResults"][0]["EvalDecision"]
+    return decision
 
 
 @claim("metrics", "the functions' metrics are in CloudWatch, and the stack's alarms and dashboard exist")

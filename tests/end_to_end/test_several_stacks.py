@@ -17,7 +17,8 @@ BUCKET = "finance-data"
 AREAS = [f"area_{number:03}" for number in range(200)]
 # In the last of the policies.
 AREA = AREAS[-1]
-LOCATION = f"s3://{BUCKET}/{AREA}/ledger/"
+# Exactly the granted prefix, without its slash.
+LOCATION = f"s3://{BUCKET}/{AREA}"
 LEDGER = f"SELECT what FROM {AREA}.ledger WHERE n = 2"
 FLIGHTS = "SELECT count(*) AS flights FROM flights.flights"
 

@@ -145,6 +145,10 @@ def still_succeeded(answer: dict[str, Any]) -> None:
         answer["QueryExecution"]["Status"]["State"] = "SUCCEEDED"
 
 
+def all_allowed(answer: dict[str, Any]) -> None:
+    answer["EvaluationResults"][0]["EvalDecision"] = "allowed"
+
+
 def no_alarms(answer: dict[str, Any]) -> None:
     answer["MetricAlarms"] = []
 
@@ -152,6 +156,12 @@ def no_alarms(answer: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("claim", "operation", "falsify", "happened"),
     [
+        (
+            "least-privilege",
+            "iam.SimulatePrincipalPolicy",
+            all_allowed,
+            "Executor may athena:UpdateWorkGroup",
+        ),
         ("event-path", "stepfunctions.DescribeExecution", settled_by_poll, "detected by poll"),
         ("invalid-request", "stepfunctions.DescribeExecution", another_error, "States.TaskFailed"),
         ("abort", "athena.GetQueryExecution", still_succeeded, "the query is SUCCEEDED"),

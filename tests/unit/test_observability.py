@@ -1,14 +1,16 @@
 """No data of a caller reaches a log, a metric or an exception; faults have one of two names."""
 
+import ast
 import io
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError, ParamValidationError
 
-from functions import checker, executor, runtime
+from functions import checker, executor, observability, runtime
 from functions.errors import InternalFault, ServiceFault
 from functions.observability import lambda_handler, logger, metrics
 from tests.unit.conftest import SETTINGS, Stubbed
@@ -122,6 +124,20 @@ def test_two_attempts_of_a_call_fit_into_its_budget() -> None:
 
     tries = config.retries["total_max_attempts"]
     assert tries * (config.connect_timeout + config.read_timeout) < runtime.CALL_SECONDS
+
+
+def test_nothing_is_added_to_traces() -> None:
+    """Lambda and Step Functions trace by themselves, without payloads; an SDK could add some."""
+    imported = set()
+    for source in Path(observability.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text())):
+            match node:
+                case ast.Import(names=names):
+                    imported |= {one.name for one in names}
+                case ast.ImportFrom(module=module, names=names):
+                    imported |= {f"{module}.{one.name}" for one in names}
+    assert "aws_lambda_powertools.Logger" in imported
+    assert [one for one in imported if "xray" in one.lower() or "trace" in one.lower()] == []
 
 
 def test_neither_sql_nor_parameters_nor_tokens_nor_reasons_are_logged(
