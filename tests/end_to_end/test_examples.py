@@ -1,5 +1,6 @@
 """Each example, deployed beside the main stack and driven by its own trigger."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -140,6 +141,38 @@ def test_an_example_may_start_this_state_machine_and_no_other(
         for action in ("UpdateStateMachine", "DeleteStateMachine", "SendTaskSuccess", "ListExecutions"):
             assert decision(action, ours) == "implicitDeny"
     assert callers == 1
+
+
+@contextlib.contextmanager
+def denied(deployment: Deployment, example: str, role: str) -> Iterator[None]:
+    """The example's role of this construct may not start executions."""
+    resources = deployment.client("cloudformation").describe_stack_resources(StackName=stack_name(example))
+    (name,) = (
+        one["PhysicalResourceId"]
+        for one in resources["StackResources"]
+        if one["ResourceType"] == "AWS::IAM::Role" and one["LogicalResourceId"].startswith(role)
+    )
+    iam, policy = deployment.client("iam"), {"RoleName": name, "PolicyName": "deny"}
+    deny = {"Effect": "Deny", "Action": "states:StartExecution", "Resource": "*"}
+    iam.put_role_policy(**policy, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
+    try:
+        yield
+    finally:
+        iam.delete_role_policy(**policy)
+
+
+def test_without_its_permission_a_caller_starts_nothing(
+    deployment: Deployment, outputs: Outputs, queries: Queries
+) -> None:
+    with denied(deployment, "event", "QueriesEventsRole"):
+        path = put_object(deployment, outputs, "2013/denied.csv", "2013-01-01")
+        undelivered = queries.message(outputs["event"]["FailuresQueueUrl"])
+    with denied(deployment, "state_machine", "ReportRole"):
+        run = report_of(deployment, outputs, {"QueryString": "SELECT 1"})
+
+    assert undelivered["detail"]["object"]["key"] == "2013/denied.csv"
+    assert not [one for one in queries.inputs() if path in one]
+    assert run.error == "StepFunctions.AccessDeniedException"
 
 
 def test_a_scheduled_time_is_a_parameter_and_runs_once(
