@@ -1,7 +1,11 @@
 """Tables from creation to deletion, in the formats that can be written locally."""
 
+import io
 import json
+from datetime import date
+from decimal import Decimal
 
+import pyorc
 import pytest
 from botocore.exceptions import ClientError
 
@@ -146,14 +150,16 @@ def test_a_table_is_read_as_it_was_written(athena: Athena, form: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("form", ["ORC", "AVRO"])
-def test_what_duckdb_does_not_write_is_refused(athena: Athena, form: str) -> None:
-    reason = f"NOT_SUPPORTED: writing {form} is not supported locally"
-
-    assert athena.reason(f"CREATE TABLE never WITH (format = '{form}') AS SELECT 1 AS x") == reason
-    assert (
-        athena.reason(f"UNLOAD (SELECT 1 AS x) TO 's3://{BUCKET}/never/' WITH (format = '{form}')") == reason
-    )
+@pytest.mark.parametrize(
+    ("sql", "form"),
+    [
+        ("CREATE TABLE never WITH (format = 'ORC') AS SELECT 1 AS x", "ORC"),
+        ("CREATE TABLE never WITH (format = 'AVRO') AS SELECT 1 AS x", "AVRO"),
+        (f"UNLOAD (SELECT 1 AS x) TO 's3://{BUCKET}/never/' WITH (format = 'AVRO')", "AVRO"),
+    ],
+)
+def test_a_format_that_is_not_written_locally_is_refused(athena: Athena, sql: str, form: str) -> None:
+    assert athena.reason(sql) == f"NOT_SUPPORTED: writing {form} is not supported locally"
 
 
 def test_iceberg_is_refused(athena: Athena) -> None:
@@ -246,12 +252,14 @@ def test_an_unload_writes_text(athena: Athena, options: str, line: str) -> None:
     assert [athena.object(uri) for uri in manifest] == [line + "\n"]
 
 
+@pytest.mark.parametrize("form", ["PARQUET", "JSON", "TEXTFILE", "ORC"])
 def test_an_unload_divides_rows_by_partition_and_writes_only_to_an_empty_place(
-    athena: Athena, database: str
+    athena: Athena, form: str
 ) -> None:
+    place = f"s3://{BUCKET}/partitioned-{form.lower()}/"
     sql = (
         "UNLOAD (SELECT * FROM (VALUES (1, 'a'), (2, 'b')) AS v(n, p)) "
-        f"TO 's3://{BUCKET}/{database}/' WITH (format = 'PARQUET', partitioned_by = ARRAY['p'])"
+        f"TO '{place}' WITH (format = '{form}', partitioned_by = ARRAY['p'])"
     )
 
     query = athena.run(sql)
@@ -259,6 +267,40 @@ def test_an_unload_divides_rows_by_partition_and_writes_only_to_an_empty_place(
     manifest = athena.object(query["Statistics"]["DataManifestLocation"]).split()
     assert [uri.split("/")[4] for uri in manifest] == ["p=a", "p=b"]
     assert athena.reason(sql).startswith("HIVE_PATH_ALREADY_EXISTS: ")
+
+
+@pytest.mark.parametrize(
+    ("compression", "kind"),
+    [("", "ZLIB"), (", compression = 'SNAPPY'", "SNAPPY"), (", compression = 'NONE'", "NONE")],
+)
+def test_an_unload_writes_orc(athena: Athena, compression: str, kind: str) -> None:
+    place = f"s3://{BUCKET}/orc-{kind.lower()}/"
+    select = (
+        "SELECT 1 AS n, CAST(NULL AS varchar) AS s, 1.50 AS d, DATE '2024-02-29' AS day, "
+        "TIMESTAMP '2024-02-29 10:11:12.345' AS t, ARRAY[1, NULL] AS a, MAP(ARRAY['k'], ARRAY[2]) AS m, "
+        "CAST(ROW(3) AS ROW(x integer)) AS r"
+    )
+
+    query = athena.run(f"UNLOAD ({select}) TO '{place}' WITH (format = 'ORC'{compression})")
+
+    (uri,) = athena.object(query["Statistics"]["DataManifestLocation"]).split()
+    body = athena.s3.get_object(Bucket=BUCKET, Key=uri.removeprefix(f"s3://{BUCKET}/"))["Body"].read()
+    reader = pyorc.Reader(io.BytesIO(body), struct_repr=pyorc.StructRepr.DICT)
+    assert reader.compression == pyorc.CompressionKind[kind]
+    assert str(reader.schema) == (
+        "struct<n:int,s:string,d:decimal(3,2),day:date,t:timestamp,a:array<int>,m:map<varchar(1),int>,r:struct<x:int>>"
+    )
+    (row,) = list(reader)
+    assert row.pop("t").isoformat() == "2024-02-29T10:11:12.345000+00:00"
+    assert row == {
+        "n": 1,
+        "s": None,
+        "d": Decimal("1.50"),
+        "day": date(2024, 2, 29),
+        "a": [1, None],
+        "m": {"k": 2},
+        "r": {"x": 3},
+    }
 
 
 def test_text_that_does_not_fit_its_column_is_null(athena: Athena) -> None:

@@ -1,12 +1,14 @@
 """CREATE TABLE AS, INSERT INTO and UNLOAD: queries whose rows become objects on S3."""
 
 import gzip
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
+import pyorc
 
 from local.emulator.athena import catalog, relations, storage, translation
 from local.emulator.athena.catalog import Column, Table
@@ -39,8 +41,18 @@ _FORMATS = {
 _CTAS_OPTIONS = {"format", "external_location", "partitioned_by", "field_delimiter", "write_compression"}
 _CTAS_OPTIONS |= {"parquet_compression", "table_type", "is_external"}
 _UNLOAD_OPTIONS = {"format", "partitioned_by", "field_delimiter", "compression"}
+_ORC_COMPRESSION = {
+    "": pyorc.CompressionKind.ZLIB,
+    "ZLIB": pyorc.CompressionKind.ZLIB,
+    "SNAPPY": pyorc.CompressionKind.SNAPPY,
+    "LZ4": pyorc.CompressionKind.LZ4,
+    "ZSTD": pyorc.CompressionKind.ZSTD,
+    "NONE": pyorc.CompressionKind.NONE,
+}
 # Parquet's default, and what DuckDB writes.
 _PARQUET_COMPRESSION = {"", "SNAPPY", "GZIP", "ZSTD", "UNCOMPRESSED", "NONE"}
+_TEXT_COMPRESSION = {"", "GZIP", "NONE"}
+_COMPRESSION = {"PARQUET": _PARQUET_COMPRESSION, "ORC": set(_ORC_COMPRESSION)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +98,7 @@ def create_table_as(job: Job) -> Result:
             location,
             options,
             [Column(one.name, _stored(one.type)) for one in named_columns(query.columns)],
-            default="PARQUET",
+            form=_known_form(options.get("format", "PARQUET"), {*_FORMATS}),
         )
         rows = f"SELECT * FROM ({query.sql}) WHERE false" if given["without_data"] else query.sql
         written, partitions, count = _write(db, rows, files)
@@ -121,16 +133,16 @@ def _check_options(options: dict[str, Any], known: set[str]) -> None:
             raise not_supported(f"the property {name}")
 
 
-def _files(
-    job: Job, location: str, options: dict[str, Any], columns: list[Column], *, default: str
-) -> _Files:
-    form = str(options.get("format", default)).upper()
-    if form not in _FORMATS:
+def _known_form(given: Any, known: set[str]) -> str:
+    form = str(given).upper()
+    if form not in known:
         raise not_supported(f"writing {form}")
+    return form
+
+
+def _files(job: Job, location: str, options: dict[str, Any], columns: list[Column], *, form: str) -> _Files:
     compression = next((str(options[name]).upper() for name in options if "compression" in name), "")
-    if form == "PARQUET" and compression not in _PARQUET_COMPRESSION:
-        raise not_supported(f"{compression} in Parquet")
-    if form != "PARQUET" and compression not in {"", "GZIP", "NONE"}:
+    if compression not in _COMPRESSION.get(form, _TEXT_COMPRESSION):
         raise not_supported(f"{compression} in {form}")
     wanted = [name.lower() for name in options.get("partitioned_by", [])]
     split = len(columns) - len(wanted)
@@ -215,7 +227,8 @@ def unload(job: Job) -> Result:
     with connected(job) as db:
         query = translation.translate(db, job.statement.query, job)
         columns = [Column(one.name, _stored(one.type)) for one in query.columns]
-        files = _files(job, location, given["options"], columns, default="")
+        form = _known_form(given["options"]["format"], {*_FORMATS, "ORC"})
+        files = _files(job, location, given["options"], columns, form=form)
         written, _, count = _write(db, query.sql, files)
     return Result(columns=[_ROWS], scanned_bytes=query.scanned_bytes, updated=count, manifest=written)
 
@@ -262,13 +275,15 @@ def _partition_text(value: Any) -> str:
 
 
 def _suffix(files: _Files) -> str:
-    if files.form == "PARQUET":
-        return ".parquet"
+    if files.form in {"PARQUET", "ORC"}:
+        return f".{files.form.lower()}"
     return "" if files.compression == "NONE" else ".gz"
 
 
 def _object(db: duckdb.DuckDBPyConnection, rows: str, values: list[Any], files: _Files) -> bytes:
     columns = ", ".join(quoted(one.name) for one in files.columns)
+    if files.form == "ORC":
+        return _orc(db.execute(f"SELECT {columns} {rows}", values).fetchall(), files)
     with TemporaryDirectory() as scratch:
         file = Path(scratch) / "rows"
         if files.form == "PARQUET":
@@ -282,6 +297,18 @@ def _object(db: duckdb.DuckDBPyConnection, rows: str, values: list[Any], files: 
         db.execute(f"COPY (SELECT {columns} {rows}) TO '{file}' ({how})", values)
         body = file.read_bytes()
     return gzip.compress(body) if _suffix(files) == ".gz" else body
+
+
+def _orc(rows: list[tuple[Any, ...]], files: _Files) -> bytes:
+    schema = ",".join(f"{one.name}:{one.type.hive}" for one in files.columns)
+    buffer = io.BytesIO()
+    compression = _ORC_COMPRESSION[files.compression]
+    names = [one.name for one in files.columns]
+    with pyorc.Writer(
+        buffer, f"struct<{schema}>", compression=compression, struct_repr=pyorc.StructRepr.DICT
+    ) as writer:
+        writer.writerows(dict(zip(names, row, strict=True)) for row in rows)
+    return buffer.getvalue()
 
 
 def _table_input(name: str, files: _Files) -> dict[str, Any]:
