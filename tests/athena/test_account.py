@@ -1,8 +1,11 @@
 """Workgroups, data catalogs and the metadata of tables."""
 
+from typing import Any
+
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.athena import in_process
 from tests.athena.conftest import BUCKET, DATABASE, Athena
 
 
@@ -18,6 +21,17 @@ def test_the_primary_workgroup_leaves_the_settings_to_its_callers(athena: Athena
     table = f"CREATE TABLE placed WITH (external_location = 's3://{BUCKET}/placed/') AS SELECT 1 AS n"
     athena.run(table, WorkGroup="primary", ResultConfiguration={"OutputLocation": location})
     assert athena.rows("SELECT n FROM placed") == [["n"], ["1"]]
+
+
+@pytest.mark.usefixtures("athena")
+def test_the_primary_workgroup_exists_before_the_first_request(loop: in_process.Loop) -> None:
+    client: Any = in_process.session(loop).client("athena", region_name="us-west-2")
+    location = {"OutputLocation": f"s3://{BUCKET}/primary/"}
+
+    started = client.start_query_execution(QueryString="SELECT 1", ResultConfiguration=location)
+
+    query = client.get_query_execution(QueryExecutionId=started["QueryExecutionId"])
+    assert query["QueryExecution"]["WorkGroup"] == "primary"
 
 
 def test_a_workgroup_is_described_with_its_whole_configuration(athena: Athena) -> None:
@@ -41,9 +55,42 @@ def test_the_default_catalog_is_known_in_any_case(athena: Athena, name: str) -> 
     assert [one["Name"] for one in table["TableMetadata"]["Columns"]] == ["n"]
 
 
-def test_a_missing_table_has_no_metadata(athena: Athena) -> None:
-    with pytest.raises(ClientError, match="Table missing not found") as refused:
-        athena.athena.get_table_metadata(
-            CatalogName="AwsDataCatalog", DatabaseName=DATABASE, TableName="missing"
+def test_the_metadata_of_a_table_has_its_location_and_format(athena: Athena) -> None:
+    athena.run(
+        "CREATE EXTERNAL TABLE formatted (n int) ROW FORMAT DELIMITED FIELDS TERMINATED BY ',' "
+        f"LOCATION 's3://{BUCKET}/formatted/' TBLPROPERTIES ('owner'='team')"
+    )
+
+    parameters = athena.athena.get_table_metadata(
+        CatalogName="AwsDataCatalog", DatabaseName=DATABASE, TableName="Formatted"
+    )["TableMetadata"]["Parameters"]
+
+    assert parameters["location"] == f"s3://{BUCKET}/formatted"
+    assert parameters["owner"] == "team"
+    assert parameters["inputformat"] == "org.apache.hadoop.mapred.TextInputFormat"
+    assert parameters["serde.serialization.lib"].endswith("LazySimpleSerDe")
+    assert parameters["serde.param.field.delim"] == ","
+
+
+def test_the_metadata_of_tables_is_listed_in_pages_and_by_name(athena: Athena) -> None:
+    athena.run("CREATE DATABASE paged")
+    for number in range(3):
+        athena.run(f"CREATE TABLE paged.t{number} AS SELECT 1 AS n")
+
+    def listed(**request: str) -> list[list[str]]:
+        pages = athena.athena.get_paginator("list_table_metadata").paginate(
+            CatalogName="AwsDataCatalog", DatabaseName="paged", PaginationConfig={"PageSize": 2}, **request
         )
+        return [[table["Name"] for table in page["TableMetadataList"]] for page in pages]
+
+    assert listed() == [["t0", "t1"], ["t2"]]
+    assert listed(Expression="t[12]") == [["t1", "t2"]]
+
+
+def test_a_missing_table_or_database_has_no_metadata(athena: Athena) -> None:
+    place = {"CatalogName": "AwsDataCatalog", "DatabaseName": DATABASE}
+    with pytest.raises(ClientError, match="Error Code: EntityNotFoundException") as refused:
+        athena.athena.get_table_metadata(**place, TableName="missing")
     assert refused.value.response["Error"]["Code"] == "MetadataException"
+    with pytest.raises(ClientError, match="Error Code: EntityNotFoundException"):
+        athena.athena.list_table_metadata(**place | {"DatabaseName": "missing"})

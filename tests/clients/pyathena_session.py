@@ -2,11 +2,16 @@
 
 import json
 import os
+from datetime import date
+from urllib.parse import quote_plus
 
+import sqlalchemy
 from pyathena import connect
 from pyathena.async_cursor import AsyncCursor
 from pyathena.cursor import DictCursor
 from pyathena.error import DatabaseError, OperationalError
+from pyathena.pandas.cursor import PandasCursor
+from sqlalchemy import Column
 
 SCRATCH = os.environ["SCRATCH"]
 connection = connect(s3_staging_dir=SCRATCH, schema_name="flights", poll_interval=0.05)
@@ -81,4 +86,43 @@ slow = "SELECT count(*) FROM flights a, flights b, flights c WHERE a.dep_time + 
 query_id, future = asynchronous.execute(slow)
 asynchronous.cancel(query_id).result()
 report["cancelled"] = future.result().state
+frames = connection.cursor(PandasCursor)
+numbers = "SELECT n FROM UNNEST(sequence(1, 3)) AS t(n)"
+report["frame"] = frames.execute(numbers).as_pandas()["n"].tolist()
+report["unloaded frame"] = sorted(
+    connection.cursor(PandasCursor, unload=True).execute(numbers).as_pandas()["n"].tolist()
+)
+
+# SQLAlchemy's dialect.
+engine = sqlalchemy.create_engine(
+    "awsathena+rest://@athena.us-east-1.amazonaws.com:443/flights"
+    f"?s3_staging_dir={quote_plus(SCRATCH)}&poll_interval=0.05"
+)
+inspector = sqlalchemy.inspect(engine)
+report["inspected"] = {
+    "schemas": inspector.get_schema_names(),
+    "tables": inspector.get_table_names("flights"),
+    "has": [inspector.has_table(name, "flights") for name in ("airlines", "missing")],
+    "location": inspector.get_table_options("airlines", "flights")["awsathena_location"],
+}
+with engine.connect() as database:
+    airlines = sqlalchemy.Table("airlines", sqlalchemy.MetaData(), autoload_with=database, schema="flights")
+    found = sqlalchemy.select(airlines.c.name).where(airlines.c.carrier == "AA")
+    report["reflected"] = database.execute(found).scalar()
+    days = sqlalchemy.Table(
+        "days",
+        sqlalchemy.MetaData(),
+        Column("n", sqlalchemy.Integer),
+        Column("day", sqlalchemy.Date, awsathena_partition=True),
+        schema="scratch",
+        awsathena_location=f"{SCRATCH}days/",
+        awsathena_file_format="PARQUET",
+    )
+    days.create(database)
+    for number in (1, 2):
+        database.execute(days.insert().values(n=number, day=date(2026, 11, number)))
+    report["inserted rows"] = [
+        str(row.day) for row in database.execute(sqlalchemy.select(days).order_by("n"))
+    ]
+    days.drop(database)
 print(json.dumps(report))

@@ -102,3 +102,16 @@ def test_a_running_execution_is_stopped(client: Client) -> None:
 )
 def test_what_the_stack_has_is_listed(client: Client, command: str, names: list[str]) -> None:
     assert set(aws(client, *command.split())) >= set(names)
+
+
+def test_a_state_is_tested(client: Client) -> None:
+    state = json.dumps({"Type": "Pass", "Result": {"n": 1}, "End": True})
+
+    tested = aws(
+        client,
+        *("stepfunctions", "test-state", "--definition", state, "--input", "{}"),
+        *("--role-arn", "arn:aws:iam::000000000000:role/tester"),
+    )
+
+    assert tested["status"] == "SUCCEEDED"
+    assert json.loads(tested["output"]) == {"n": 1}

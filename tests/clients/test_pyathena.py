@@ -1,4 +1,4 @@
-"""PyAthena: cursors, paging, DDL, metadata and errors."""
+"""PyAthena: cursors, paging, DDL, metadata, errors, data frames, and its dialect of SQLAlchemy."""
 
 from typing import Any
 
@@ -74,3 +74,21 @@ def test_errors_have_athenas_reasons(report: dict[str, Any]) -> None:
 
 def test_a_running_query_is_cancelled(report: dict[str, Any]) -> None:
     assert report["cancelled"] == "CANCELLED"
+
+
+def test_results_are_read_as_data_frames(report: dict[str, Any]) -> None:
+    assert report["frame"] == report["unloaded frame"] == [1, 2, 3]
+
+
+def test_sqlalchemy_inspects_the_catalog(report: dict[str, Any]) -> None:
+    assert report["inspected"] == {
+        "schemas": ["flights", "scratch"],
+        "tables": ["airlines", "airports", "flights", "planes", "weather"],
+        "has": [True, False],
+        "location": "s3://sample-data/flights/airlines/",
+    }
+
+
+def test_sqlalchemy_reflects_creates_and_fills_tables(report: dict[str, Any]) -> None:
+    assert report["reflected"] == "American Airlines Inc."
+    assert report["inserted rows"] == ["2026-11-01", "2026-11-02"]

@@ -1,14 +1,17 @@
-"""Workgroups and data catalogs, where the account of MiniStack differs from one of AWS."""
+"""Workgroups, and the metadata of databases and tables, where MiniStack's differ from AWS's."""
 
 import json
+import re
 from typing import Any
 
-from ministack.core.responses import error_response_json
+from ministack.core.responses import error_response_json, json_response
 from ministack.services import athena, glue
 
-from local.emulator.athena import catalog
+from local.emulator.athena import catalog, hive
 
 _NAME = "AwsDataCatalog"
+# Athena API reference, ListTableMetadata.
+_TABLES_PER_PAGE = 50
 _CONFIGURATION = {
     "EnforceWorkGroupConfiguration": True,
     "PublishCloudWatchMetricsEnabled": False,
@@ -19,13 +22,15 @@ _CONFIGURATION = {
 
 _ministack_ensure_default_workgroup = athena._ensure_default_workgroup
 _ministack_get_workgroup = athena._get_workgroup
-_ministack_get_table_metadata = athena._get_table_metadata
+_ministack_metadata = athena._glue_table_to_metadata
 
 
 def install() -> None:
     athena._ensure_default_workgroup = _ensure_primary
     athena._get_workgroup = _get_work_group
+    athena._glue_table_to_metadata = _metadata
     athena._get_table_metadata = _get_table_metadata
+    athena._list_table_metadata = _list_table_metadata
 
 
 def with_catalog_name(body: bytes) -> bytes:
@@ -50,8 +55,40 @@ def _get_work_group(data: dict[str, Any]) -> Any:
     return _ministack_get_workgroup(data)
 
 
+def _metadata(table: dict[str, Any]) -> dict[str, Any]:
+    """The metadata of a table. Its parameters tell the location and the format too."""
+    storage = table.get("StorageDescriptor") or {}
+    serde = storage.get("SerdeInfo") or {}
+    described = {
+        "location": storage.get("Location"),
+        "inputformat": storage.get("InputFormat"),
+        "outputformat": storage.get("OutputFormat"),
+        "serde.serialization.lib": serde.get("SerializationLibrary"),
+        **{f"serde.param.{name}": value for name, value in (serde.get("Parameters") or {}).items()},
+    }
+    parameters = (table.get("Parameters") or {}) | {name: value for name, value in described.items() if value}
+    return {**_ministack_metadata(table), "Parameters": parameters}
+
+
 def _get_table_metadata(data: dict[str, Any]) -> Any:
-    name = data.get("TableName", "")
-    if f"{data.get('DatabaseName')}/{name}" not in glue._tables:
-        return error_response_json("MetadataException", f"EntityNotFoundException: Table {name} not found.")
-    return _ministack_get_table_metadata(data)
+    table = glue._tables.get(f"{data.get('DatabaseName')}/{data.get('TableName', '').lower()}")
+    return json_response({"TableMetadata": _metadata(table)}) if table else _missing()
+
+
+def _list_table_metadata(data: dict[str, Any]) -> Any:
+    """The tables whose names match the regular expression `Expression`."""
+    database = data.get("DatabaseName")
+    if database not in glue._databases:
+        return _missing()
+    name = re.compile(data.get("Expression") or "", re.IGNORECASE)
+    names = sorted(
+        key for key in glue._tables if key.startswith(f"{database}/") and name.search(key.partition("/")[2])
+    )
+    first, most = int(data.get("NextToken") or 0), data.get("MaxResults") or _TABLES_PER_PAGE
+    page = [_metadata(glue._tables[key]) for key in names[first : first + most]]
+    more = {"NextToken": str(first + most)} if first + most < len(names) else {}
+    return json_response({"TableMetadataList": page, **more})
+
+
+def _missing() -> Any:
+    return error_response_json("MetadataException", str(hive.entity_not_found()))

@@ -41,6 +41,8 @@ async def _handle_request(
         return await _ministack_handle_request(
             method, path, headers, account.with_catalog_name(body), query_params
         )
+    # Every account has it in each Region from the start.
+    athena._ensure_default_workgroup()
     permissions.remember_starter(headers, query_params)
     try:
         return await operation(json.loads(body or b"{}"))
