@@ -87,11 +87,10 @@ query_id, future = asynchronous.execute(slow)
 asynchronous.cancel(query_id).result()
 report["cancelled"] = future.result().state
 frames = connection.cursor(PandasCursor)
-numbers = "SELECT n FROM UNNEST(sequence(1, 3)) AS t(n)"
-report["frame"] = frames.execute(numbers).as_pandas()["n"].tolist()
-report["unloaded frame"] = sorted(
-    connection.cursor(PandasCursor, unload=True).execute(numbers).as_pandas()["n"].tolist()
-)
+frame = frames.execute(
+    "SELECT n, TIMESTAMP '2026-11-25 01:02:03' AS t FROM UNNEST(sequence(1, 3)) AS t(n)"
+).as_pandas()
+report["frame"] = [frame["n"].tolist(), str(frame["t"][0])]
 
 # SQLAlchemy's dialect.
 engine = sqlalchemy.create_engine(

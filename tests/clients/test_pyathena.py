@@ -77,7 +77,7 @@ def test_a_running_query_is_cancelled(report: dict[str, Any]) -> None:
 
 
 def test_results_are_read_as_data_frames(report: dict[str, Any]) -> None:
-    assert report["frame"] == report["unloaded frame"] == [1, 2, 3]
+    assert report["frame"] == [[1, 2, 3], "2026-11-25 01:02:03"]
 
 
 def test_sqlalchemy_inspects_the_catalog(report: dict[str, Any]) -> None:
