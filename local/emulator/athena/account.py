@@ -56,7 +56,7 @@ def _get_work_group(data: dict[str, Any]) -> Any:
 
 
 def _metadata(table: dict[str, Any]) -> dict[str, Any]:
-    """The metadata of a table. Its parameters tell the location and the format too."""
+    """The metadata of a table. Its parameters include the location and the format."""
     storage = table.get("StorageDescriptor") or {}
     serde = storage.get("SerdeInfo") or {}
     described = {
