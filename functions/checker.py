@@ -76,7 +76,7 @@ def _poll_interval(entry: Entry, runtime: Runtime) -> int:
 def _wait_seconds(entry: Entry, item: QueryItem, query: Query, runtime: Runtime) -> int:
     """Until the next poll: the interval, or less if the query has to be stopped at its deadline."""
     interval = _poll_interval(entry, runtime)
-    if query.ended or item.terms is None or item.terms.deadline is None or item.deadline_passed:
+    if query.ended or item.terms is None or item.terms.deadline is None or item.stopped_at_deadline:
         return interval
     # The clock of the executor that is to stop it may be behind this one, so there is always another poll.
     return min(interval, max(1, math.ceil(item.terms.deadline - runtime.now())))

@@ -20,6 +20,10 @@ _LEAST_MEGABYTES = 10
 _SCAN_LIMIT = "Bytes scanned limit was exceeded"
 
 
+# How far the clocks of Athena and of the functions' hosts may differ, in seconds.
+_CLOCKS_APART = 2.0
+
+
 def output_of(query: Query, terms: Terms, *, settled_by: str, settings: Settings) -> dict[str, Any]:
     """The output of a query that succeeded, as in output.schema.json, without the preview."""
     return {
@@ -74,8 +78,18 @@ def _kind(query: Query, item: QueryItem) -> type[errors.AthenaQueryError]:
     if query.state == "CANCELLED":
         if query.reason.startswith(_SCAN_LIMIT):
             return errors.ScanLimitExceeded
-        return errors.TimedOut if item.deadline_passed else errors.Cancelled
+        return errors.TimedOut if _ended_by_its_deadline(query, item) else errors.Cancelled
     return errors.TransientFailure if query.transient else errors.Failed
+
+
+def _ended_by_its_deadline(query: Query, item: QueryItem) -> bool:
+    """Whether the stop at the deadline ended it. The executor may have sent one to a query that had been
+    cancelled before, which Athena did not report yet.
+    """
+    stopped = item.stopped_at_deadline
+    if stopped is None:
+        return False
+    return query.completed is None or query.completed.timestamp() >= stopped - _CLOCKS_APART
 
 
 def _may_run_again(query: Query, terms: Terms) -> bool:

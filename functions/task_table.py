@@ -149,14 +149,15 @@ class Terms:
 class QueryItem:
     """`task_token` is None while no task waits, `recorded_state` until a completion event has arrived.
 
-    `stop_requested`: the canceller stops the query, because an execution that it ran for has ended.
+    `stopped_at_deadline` is when the executor stopped it, in epoch seconds. `stop_requested`: the canceller
+    stops the query, because an execution that it ran for has ended.
     """
 
     query_id: str
     task_token: str | None
     terms: Terms | None
     recorded_state: str | None
-    deadline_passed: bool
+    stopped_at_deadline: float | None
     stop_requested: bool
 
     @classmethod
@@ -166,7 +167,7 @@ class QueryItem:
             task_token=item.get(TASK_TOKEN, {}).get("S"),
             terms=Terms.read(item),
             recorded_state=item.get(STATE, {}).get("S"),
-            deadline_passed=item.get(DEADLINE_PASSED, {}).get("BOOL", False),
+            stopped_at_deadline=_moment(item.get(DEADLINE_PASSED)),
             stop_requested=item.get(STOP_REQUESTED, {}).get("BOOL", False),
         )
 
@@ -364,8 +365,8 @@ class TaskTable:
         return QueryItem.read(query_id, self._merge(query_id, now, put={STATE: {"S": state}}))
 
     def record_deadline(self, query_id: str, now: float) -> None:
-        """The query is about to be stopped because its deadline has passed."""
-        self._merge(query_id, now, put={DEADLINE_PASSED: {"BOOL": True}})
+        """The query is about to be stopped because its deadline has passed. The first time stays."""
+        self._merge(query_id, now, put_once={DEADLINE_PASSED: _number(round(now, 3))})
 
     def record_stop(self, query_id: str, now: float) -> None:
         """The query is about to be stopped because its execution has ended."""
@@ -476,6 +477,11 @@ def _announcement(entry: Entry, at: float) -> Attributes:
             "At": _number(round(at, 3)),
         }
     }
+
+
+def _moment(attribute: Attributes | None) -> float | None:
+    """Earlier releases stored true, without the time."""
+    return float(attribute.get("N", 0)) if attribute else None
 
 
 def _number(value: float) -> dict[str, str]:

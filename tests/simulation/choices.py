@@ -20,6 +20,10 @@ class Choices(Protocol):
 
     def pick(self, options: Sequence[T]) -> T: ...
 
+    def jitter(self, delay: float) -> float:
+        """A share of the delay. It is random in any case: no adversary draws almost zero 150 times."""
+        ...
+
 
 class SeededChoices:
     def __init__(self, seed: int) -> None:
@@ -34,6 +38,9 @@ class SeededChoices:
     def pick(self, options: Sequence[T]) -> T:
         return options[int(self._draw() * len(options))]
 
+    def jitter(self, delay: float) -> float:
+        return self.between(0.0, delay)
+
 
 class DrawnChoices:
     """`draw` is Hypothesis' `data.draw`."""
@@ -42,6 +49,7 @@ class DrawnChoices:
 
     def __init__(self, draw: Callable[[st.SearchStrategy[int]], int]) -> None:
         self._draw = draw
+        self._random = random.Random(draw(st.integers(0, 2**32)))  # noqa: S311 — as above
 
     def chance(self, probability: float) -> bool:
         if probability <= 0:
@@ -53,3 +61,6 @@ class DrawnChoices:
 
     def pick(self, options: Sequence[T]) -> T:
         return options[self._draw(st.integers(0, len(options) - 1))]
+
+    def jitter(self, delay: float) -> float:
+        return self._random.uniform(0.0, delay)

@@ -5,12 +5,13 @@ code.
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from math import inf
 from typing import Any
 
 from functions.contract import read_input
 from functions.errors import AthenaQueryError, InvalidInput
+from functions.events import TERMINAL_STATES
 from functions.metric_names import Metric
 from functions.task_table import STOP_REQUESTED
 from tests.simulation.athena import SCAN_LIMIT_REASON, Query, output_location, scanned_bytes
@@ -159,20 +160,33 @@ def pause_left(run: Run, at: float) -> float:
 def attempts_of(history: History, execution: Execution, run: Run, entries: int | None = None) -> int:
     """How many attempts the first `entries` of the run are, by default all of them.
 
-    One more entry is none: that after an adopted query that the canceller was just stopping.
+    One more entry is none: that after an adopted query that the canceller was just stopping. If that query
+    fails before the stop takes effect, it was an attempt.
     """
     items = history.table.items()
     earlier = (
         each for each in queries_of(history, execution) if each.subject.run.redrive_count < run.redrive_count
     )
     replaced = any(
-        each.state == "CANCELLED"
-        and STOP_REQUESTED in items.get(each.id, {})
-        and adopted_at(history, each, run) < inf
+        STOP_REQUESTED in items.get(each.id, {})
+        and each.since("CANCELLED", _replaced_at(history, each, run)) is not None
         for each in earlier
     )
     counted = max(run.entries if entries is None else entries, 1)
     return counted - (replaced and counted > 1)
+
+
+def _replaced_at(history: History, query: Query, run: Run) -> float:
+    """When the run that adopted the query was asked to run again; before all time if that did not happen."""
+    adopted = adopted_at(history, query, run)
+    return min(
+        (
+            each.at
+            for each in history.callbacks
+            if each.run is run and each.error == "AthenaQuery.RunAgain" and each.at >= adopted
+        ),
+        default=-inf,
+    )
 
 
 def back_offs(history: History, execution: Execution, run: Run) -> Iterator[tuple[float, float]]:
@@ -242,7 +256,8 @@ def stopped_at_deadline(history: History, query: Query) -> bool:
     begins = [*execution.entry_times, *(run.began for run in execution.runs)]
     # A query that starts just as its deadline passes is stopped too.
     deadlines = [each + timeout for each in begins if each + timeout >= query.submitted - TIME_LIMIT]
-    return any(query.ended_at >= each - history.skew - 1 for each in deadlines)
+    # The functions compare times of two clocks, and take two seconds before a stop for its effect.
+    return any(query.ended_at >= each - max(history.skew + 1, 2) for each in deadlines)
 
 
 def error_without_query(history: History, execution: Execution, run: Run, end: Ended) -> str | None:
@@ -364,8 +379,11 @@ def stuck_intervals(history: History, execution: Execution) -> Iterator[tuple[fl
                 for each in history.callbacks
                 if each.run is run and each.at >= max(since, query.submitted)
             ]
-            if query.ended:
-                yield max(since, query.ended_at), min([until, *settled])
+            # Athena may resume a query after FAILED.
+            for step, following in zip_longest(query.history, query.history[1:]):
+                if step.state in TERMINAL_STATES:
+                    resumed = following.time if following else inf
+                    yield max(since, step.time), min([until, resumed, *settled])
 
 
 def expected_settled_by(history: History, run: Run, end: Ended) -> set[str]:

@@ -400,7 +400,7 @@ class StateMachine:
                 delay = retrier.get("IntervalSeconds", 1) * retrier.get("BackoffRate", 2.0) ** done
                 delay = min(delay, retrier.get("MaxDelaySeconds", math.inf))
                 if retrier.get("JitterStrategy") == "FULL":
-                    delay = self._choices.between(0.0, delay)
+                    delay = self._choices.jitter(delay)
                 execution.run.pauses.append((self._clock.now, self._clock.now + delay))
                 self._soon(delay, execution, self._run_state)
                 return

@@ -190,6 +190,19 @@ SCENARIOS: Mapping[str, Scenario] = {
         redrives=(0, 1),
         busy_seconds=(0.0, 0.0, 20.0),
     ),
+    # Somebody cancels queries shortly before their deadline, and Athena's answers lag.
+    "cancelled before the deadline": Scenario(
+        share=0,
+        levels=("calm", "events"),
+        kinds=("event lost",),
+        answers_lag=(3.0,),
+        query_seconds=(2.0, 4.0),
+        ends=("cancelled by somebody",),
+        endless=0.0,
+        timeout=1.0,
+        timeouts=(5,),
+        abort=0.0,
+    ),
     # Executors die after a call, and deadlines pass before they are called again.
     "dying executors": Scenario(
         share=0,

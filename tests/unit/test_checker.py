@@ -98,7 +98,11 @@ SCAN_LIMIT = {"StateChangeReason": "Bytes scanned limit was exceeded"}
         (query_execution("FAILED", sql=WRITE, error=TRANSIENT), {"Idempotent": {"BOOL": True}}, "RunAgain"),
         (query_execution("FAILED", sql=READ, error=TRANSIENT), {"Attempt": number(2)}, "TransientFailure"),
         (query_execution("CANCELLED"), {}, "Cancelled"),
-        (query_execution("CANCELLED"), {"DeadlinePassed": {"BOOL": True}}, "TimedOut"),
+        (query_execution("CANCELLED"), {"DeadlinePassed": number(NOW - 1)}, "TimedOut"),
+        (query_execution("CANCELLED"), {"DeadlinePassed": {"BOOL": True}}, "TimedOut"),  # an earlier release
+        # Athena's clock may be behind; but a query that was cancelled before was not stopped at its deadline.
+        (query_execution("CANCELLED"), {"DeadlinePassed": number(NOW + 1.9)}, "TimedOut"),
+        (query_execution("CANCELLED"), {"DeadlinePassed": number(NOW + 2.1)}, "Cancelled"),
         (query_execution("CANCELLED"), {"StopRequested": {"BOOL": True}}, "RunAgain"),
         (query_execution("CANCELLED", Status=SCAN_LIMIT), {}, "ScanLimitExceeded"),
     ],
@@ -234,7 +238,9 @@ def test_a_poll_returns_the_interval_until_the_next_one(
     stubbed.clock.now += age
     changes = {} if deadline is None else {"Deadline": number(stubbed.clock.now + deadline)}
     stubbed.put_item(EXECUTION, started())
-    stubbed.put_item(QUERY, waiting(**changes, DeadlinePassed={"BOOL": passed}))
+    if passed:
+        changes["DeadlinePassed"] = number(stubbed.clock.now - 1)
+    stubbed.put_item(QUERY, waiting(**changes))
     stubbed.expect("GetQueryExecution", GET, query_execution("RUNNING"))
 
     answer = checker.run(POLL, stubbed.runtime)

@@ -18,7 +18,7 @@ def test_a_query_that_a_task_waits_for() -> None:
     item = QueryItem.read(QUERY_ID, row("query"))
 
     assert (item.task_token, item.recorded_state) == ("TASK-TOKEN", "SUCCEEDED")
-    assert (item.deadline_passed, item.stop_requested) == (False, False)
+    assert (item.stopped_at_deadline, item.stop_requested) == (None, False)
     assert item.terms is not None
     assert item.terms.execution_id == EXECUTION
     assert (item.terms.redrive_count, item.terms.attempt, item.terms.max_attempts) == (0, 1, 2)

@@ -301,6 +301,18 @@ def _(patches: Patches) -> None:
 
 
 @code(
+    "a stop at the deadline ends whatever was cancelled",
+    "a query that was cancelled before, which Athena did not report yet, ends as TimedOut",
+    caught_by="ends_with_true_final_state",
+    scenario="cancelled before the deadline",
+)
+def _(patches: Patches) -> None:
+    patches.replace(
+        outcome, "_ended_by_its_deadline", lambda _query, item: item.stopped_at_deadline is not None
+    )
+
+
+@code(
     "a stop at the deadline is not repeated",
     "one that failed leaves the query running",
     caught_by="query_deadline_is_kept",
@@ -310,7 +322,7 @@ def _(patches: Patches) -> None:
     passed = executor._deadline_passed  # noqa: SLF001 — what the mutant changes
 
     def once(item: QueryItem, runtime: Any) -> bool:
-        return passed(item, runtime) and not item.deadline_passed
+        return passed(item, runtime) and not item.stopped_at_deadline
 
     patches.replace(executor, "_deadline_passed", once)
 
