@@ -5,7 +5,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from functions.events import SCHEDULED_EVENT
-from functions.task_table import ANNOUNCED, CLEANED_UP, ENDED, STARTED, TASK_TOKEN
+from functions.task_table import ANNOUNCED, CLEANED_UP, STARTED, TASK_TOKEN
 from tests.simulation.expectations import (
     name_of,
 )
@@ -102,23 +102,22 @@ def leaves_the_table_in_order(history: History) -> Iterator[str]:
 def _unconfirmed_starts(history: History) -> Iterator[str]:
     """Ends that were marked as cleaned up although the canceller had seen a start that is unaccounted for."""
     first: dict[tuple[str, int], Write] = {}
-    last: dict[tuple[str, int], Write] = {}
+    marked: dict[str, set[str]] = {}
     for write in history.table.writes:
-        if write.invocation is not None and write.invocation.function == "canceller":
-            place = (write.key, write.invocation.serial)
-            first.setdefault(place, write)
-            last[place] = write
-    for place, write in last.items():
-        ended = max(
-            (int(name.removeprefix(ENDED)) for name in write.item if name.startswith(ENDED)), default=-1
-        )
-        mark, before = f"{CLEANED_UP}{ended}", first[place].item
+        marks = {name for name in write.item if name.startswith(CLEANED_UP)}
+        new = marks - marked.get(write.key, set())
+        marked[write.key] = marks
+        if write.invocation is None or write.invocation.function != "canceller":
+            continue
+        before = first.setdefault((write.key, write.invocation.serial), write).item
         seen = {name for name in before if name.startswith(ANNOUNCED)} & set(write.item)
         # One that is registered too was repeated by an executor that died then.
         seen = {name for name in seen if name.replace(ANNOUNCED, STARTED) not in write.item}
-        left = [name for name in seen if int(write.item[name]["M"]["RedriveCount"]["N"]) <= ended]
-        if left and mark in write.item and mark not in before:
-            yield f"canceller#{place[1]} marked an end as cleaned up with {len(left)} starts unaccounted for"
+        for mark in new:
+            ended = int(mark.removeprefix(CLEANED_UP))
+            left = [name for name in seen if int(write.item[name]["M"]["RedriveCount"]["N"]) <= ended]
+            if left:
+                yield f"{write.invocation.name} marked {mark} with {len(left)} starts unaccounted for"
 
 
 def removes_only_spent_tokens(history: History) -> Iterator[str]:
