@@ -4,6 +4,7 @@ A check returns what happened, or raises Failed or Skipped. The contents of `ses
 """
 
 import json
+import re
 import statistics
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from functions.events import TERMINAL_STATES
-from functions.metric_names import METRICS_NAMESPACE
+from functions.metric_names import METRICS_NAMESPACE, Metric
 from ops.execution import Run
 from ops.verify import states
 from ops.verify.session import SLOW, Failed, Session, Skipped, expect, reason_of
@@ -411,7 +412,7 @@ def _decision(session: Session, role: str, action: str, resource: str) -> str:
     return decision
 
 
-@claim("metrics", "the functions' metrics are in CloudWatch, and the stack's alarms and dashboard exist")
+@claim("metrics", "alarms and dashboard exist, and CloudWatch has the functions' metrics that they name")
 def metrics(session: Session) -> str:
     cloudwatch = session.client("cloudwatch")
     dimensions = [{"Name": "service", "Value": session.deployment.name}]
@@ -426,9 +427,18 @@ def metrics(session: Session) -> str:
     found = session.wait("metrics in CloudWatch", lambda: (known := names()) >= wanted and known)
     alarms = cloudwatch.describe_alarms(AlarmNamePrefix=f"{session.deployment.name}-")["MetricAlarms"]
     expect(alarms, "there are no alarms")
-    cloudwatch.get_dashboard(DashboardName=session.deployment.output("DashboardName"))
-    session.evidence |= {"metrics": sorted(found), "alarms": len(alarms)}
-    return f"{len(found)} metrics, {len(alarms)} alarms, a dashboard"
+    body = cloudwatch.get_dashboard(DashboardName=session.deployment.output("DashboardName"))["DashboardBody"]
+    named = {alarm["MetricName"] for alarm in alarms if alarm.get("Namespace") == METRICS_NAMESPACE}
+    named |= set(re.findall(rf'\["{METRICS_NAMESPACE}",\s*"(\w+)"', body))
+    expect(named >= wanted, f"alarms and dashboard name only {', '.join(sorted(named))}")
+    unknown = named - set(Metric)
+    expect(not unknown, f"no function emits {', '.join(sorted(unknown))}")
+    session.evidence |= {
+        "metrics": sorted(found),
+        "alarms": len(alarms),
+        "without data": sorted(named - found),
+    }
+    return f"{len(named & found)} of {len(named)} metrics have data; {len(alarms)} alarms, a dashboard"
 
 
 def _supported(call: Callable[..., Any], **parameters: Any) -> Any:

@@ -18,6 +18,7 @@ from ops.deployment import Deployment
 from ops.display import make_console
 from ops.errors import CommandError, ExitCode, describe
 from ops.verify.claims import CLAIMS
+from ops.verify.events import receive_events
 from ops.verify.recording import Recorder
 from ops.verify.session import Failed, Result, Session, Skipped
 
@@ -52,11 +53,14 @@ def run(arguments: argparse.Namespace, deployment: Deployment) -> ExitCode:
     names = [name for name in CLAIMS if not arguments.only or name in arguments.only]
     results = []
     try:
+        events = receive_events(session) if arguments.record else list
         with _progress(quiet=arguments.json) as progress:
             task = progress.add_task("", total=len(names))
             for name in names:
                 progress.update(task, description=name)
                 results.append(attempt(name, session))
+                for event in events():
+                    recorder.add("events", event["detail-type"], event)
                 if arguments.record:
                     recorder.write(arguments.record, name)
                 progress.advance(task)
@@ -75,6 +79,8 @@ def _confirm(arguments: argparse.Namespace, deployment: Deployment) -> None:
         scratch = (
             f"It creates a table in the database {arguments.scratch}, and the database if it does not exist. "
         )
+    if arguments.record:
+        scratch += "To record events it creates a queue and two rules. "
     print(_PLAN.format(name=deployment.name, scratch=scratch), file=sys.stderr)
     if not sys.stdin.isatty() or input("Continue? [y/N] ").strip().lower() != "y":
         raise CommandError("not confirmed; add --yes to start without asking", ExitCode.USAGE)

@@ -1,4 +1,4 @@
-"""AWS's raw responses, recorded with everything that identifies an account replaced.
+"""AWS's raw responses and events, recorded with everything that identifies an account replaced.
 
 The comparison is by shape: the local stack must answer with the same fields of the same types.
 """
@@ -20,11 +20,13 @@ RECORDED = {
 _REPLACED = (
     (re.compile(r"(?<=[\"'\s:/])[A-Za-z0-9+/=]{200,}"), "TASK-TOKEN"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "UUID"),
+    (re.compile(r"\b(execution|stateMachine|workgroup|function):[^\s\",]+"), r"\1:NAME"),
     (re.compile(r"\b\d{12}\b"), "ACCOUNT"),
     (re.compile(r"s3://[^\s\"]+"), "s3://BUCKET/KEY"),
     (re.compile(r"\b(?:[a-z]{2}(?:-gov)?-[a-z]+-\d)\b"), "REGION"),
 )
 _TOKENS = {"TaskToken", "taskToken", "ClientRequestToken"}
+_NAMES = {"workgroupName", "WorkGroup", "Database", "stateMachineName"}
 
 
 class Recorder:
@@ -42,14 +44,18 @@ class Recorder:
 
     def _keep(self, service: str, operation: str) -> Any:
         def keep(parsed: dict[str, Any], **_: Any) -> None:
-            answer: Any = {name: value for name, value in parsed.items() if name != "ResponseMetadata"}
-            answer = sanitize(answer)
-            known = (operation, frozenset(shape(answer)))
-            if known not in self._shapes:
-                self._shapes.add(known)
-                self.answers.append({"service": service, "operation": operation, "answer": answer})
+            answer = {name: value for name, value in parsed.items() if name != "ResponseMetadata"}
+            self.add(service, operation, answer)
 
         return keep
+
+    def add(self, service: str, operation: str, answer: Mapping[str, Any]) -> None:
+        """Keep an answer, or an event under its detail type, unless there is one of the same shape."""
+        sanitized: Any = sanitize(dict(answer))
+        known = (operation, frozenset(shape(sanitized)))
+        if known not in self._shapes:
+            self._shapes.add(known)
+            self.answers.append({"service": service, "operation": operation, "answer": sanitized})
 
     def write(self, directory: Path, claim: str) -> None:
         """Write what was recorded for a claim, and start again."""
@@ -61,11 +67,13 @@ class Recorder:
 
 
 def sanitize(value: Any) -> Any:
-    """The value as JSON, with account ids, ARNs' parts, names of buckets, ids and tokens replaced."""
+    """The value as JSON, with account ids, Regions, names, buckets, ids and tokens replaced."""
     match value:
         case dict():
+            replaced = dict.fromkeys(_TOKENS, "TASK-TOKEN") | dict.fromkeys(_NAMES, "NAME")
             return {
-                name: "TASK-TOKEN" if name in _TOKENS else sanitize(inner) for name, inner in value.items()
+                name: replaced[name] if name in replaced and inner is not None else sanitize(inner)
+                for name, inner in value.items()
             }
         case list():
             return [sanitize(inner) for inner in value]

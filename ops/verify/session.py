@@ -50,7 +50,8 @@ class Session:
     """One run of `verify`. Everything that it starts or creates is removed by `remove`.
 
     `scratch` is the Glue database in which tables may be created; it is created if it does not exist.
-    `tables` and `databases` are to be dropped, and the objects below the S3 URIs in `prefixes` to be deleted.
+    `tables` and `databases` are to be dropped, the objects below the S3 URIs in `prefixes` to be deleted, and
+    each of `removals`, with what it removes, to be called.
     """
 
     deployment: Deployment
@@ -62,6 +63,7 @@ class Session:
     tables: list[str] = field(default_factory=list)
     databases: list[str] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
+    removals: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
     evidence: dict[str, Any] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:
@@ -156,6 +158,7 @@ class Session:
                 for one in self.databases
             ),
             *((uri, partial(self._delete_objects, uri)) for uri in self.prefixes),
+            *reversed(self.removals),
         ]
         left = []
         for what, step in steps:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from functions.events import EXECUTION_STATUS_CHANGE, QUERY_STATE_CHANGE
 from local import environment, sample_data
 from local.stack import Stack
 from ops.__main__ import main
@@ -87,6 +88,9 @@ def test_nothing_is_left_behind(report: Report, deployment: Deployment) -> None:
     assert running["executions"] == []
     assert sample_data.VERIFY not in [database["Name"] for database in databases]
     assert objects["KeyCount"] == 0
+    rules = deployment.client("events").list_rules(NamePrefix="verify-")["Rules"]
+    queues = deployment.client("sqs").list_queues(QueueNamePrefix="verify-").get("QueueUrls", [])
+    assert (rules, queues) == ([], [])
     assert report.claims["statements"]["evidence"]["statement_types"]["UNLOAD (SELECT"] == "DML"
 
 
@@ -95,6 +99,13 @@ def test_recordings_hold_no_token_and_no_account(report: Report, deployment: Dep
     assert '"TaskToken"' in text.replace("\\", "")
     assert [token for token in deployment.tokens() if token in text] == []
     assert "000000000000" not in text
+
+
+def test_the_events_of_each_claim_are_recorded(report: Report) -> None:
+    recorded = {record["operation"] for record in report.recorded["event-path"]}
+    assert recorded >= {QUERY_STATE_CHANGE, EXECUTION_STATUS_CHANGE}
+    failed = [one["answer"]["detail"] for one in report.recorded["failed"] if one["service"] == "events"]
+    assert any("athenaError" in detail for detail in failed)
 
 
 def test_the_local_stack_answers_in_the_shape_of_the_recordings(report: Report) -> None:

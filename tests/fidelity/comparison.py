@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from functions.events import EXECUTION_STATUS_CHANGE, QUERY_STATE_CHANGE
+
 RECORDINGS = Path(__file__).parent
 
 # functions/queries.py and functions/canceller.py read these.
@@ -28,6 +30,13 @@ FIELDS = {
         "ResultSet.ResultSetMetadata.ColumnInfo[].Type",
     },
     "DescribeExecution": {"status", "input", "redriveCount", "error"},
+    # What the rules match and pass on (functions/events.py, infra/rules.py).
+    QUERY_STATE_CHANGE: {
+        f"detail.{field}" for field in ("queryExecutionId", "currentState", "workgroupName")
+    },
+    EXECUTION_STATUS_CHANGE: {
+        f"detail.{field}" for field in ("executionArn", "stateMachineArn", "status", "redriveCount")
+    },
 }
 
 

@@ -56,13 +56,17 @@ def test_every_claim_about_aws_has_its_row() -> None:
 def test_what_identifies_an_account_is_replaced() -> None:
     token = "AQCEAAAAKgAAAAMAAAAA" + "x" * 700
     answer = {
-        "executionArn": "arn:aws:states:eu-west-1:123456789012:execution:q:1",
+        "executionArn": "arn:aws:states:eu-west-1:123456789012:execution:our-queries:1",
+        "workgroupName": "our-queries",
+        "detail": {"WorkGroup": None},
         "input": '{"TaskToken": "secret", "Location": "s3://my-bucket/results/a.csv"}',
         "cause": f"token {token} of 11111111-2222-3333-4444-555555555555",
     }
 
     assert sanitize(answer) == {
-        "executionArn": "arn:aws:states:REGION:ACCOUNT:execution:q:1",
+        "executionArn": "arn:aws:states:REGION:ACCOUNT:execution:NAME",
+        "workgroupName": "NAME",
+        "detail": {"WorkGroup": None},
         "input": '{"TaskToken": "TASK-TOKEN", "Location": "s3://BUCKET/KEY"}',
         "cause": "token TASK-TOKEN of UUID",
     }
