@@ -6,6 +6,7 @@ A check returns what happened, or raises Failed or Skipped. The contents of `ses
 import json
 import re
 import statistics
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -207,7 +208,7 @@ def preview(session: Session) -> str:
 
 @claim("result-reuse", "the result of an identical query is reused")
 def result_reuse(session: Session) -> str:
-    sql = f"SELECT '{session.id}' AS run"
+    sql = f"SELECT '{uuid.uuid4()}' AS run"
     session.run(sql)
     run = session.run(sql, ResultReuseMaxAgeMinutes=60)
     output = _output(run)
