@@ -9,7 +9,7 @@ from functions.events import EXECUTION_STATUS_CHANGE, QUERY_STATE_CHANGE
 from ops.verify.session import Session
 
 # How long to wait for one more event, in seconds.
-_WAIT_SECONDS = 2
+_WAIT_SECONDS = 1
 _TARGET = "verify"
 
 

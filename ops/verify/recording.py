@@ -20,7 +20,7 @@ RECORDED = {
 _REPLACED = (
     (re.compile(r"(?<=[\"'\s:/])[A-Za-z0-9+/=]{200,}"), "TASK-TOKEN"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "UUID"),
-    (re.compile(r"\b(execution|stateMachine|workgroup|function):[^\s\",]+"), r"\1:NAME"),
+    (re.compile(r"\b(execution:|stateMachine:|function:|workgroup/|role/)[^\s\",]+"), r"\1NAME"),
     (re.compile(r"\b\d{12}\b"), "ACCOUNT"),
     (re.compile(r"s3://[^\s\"]+"), "s3://BUCKET/KEY"),
     (re.compile(r"\b(?:[a-z]{2}(?:-gov)?-[a-z]+-\d)\b"), "REGION"),
