@@ -90,6 +90,26 @@ def test_a_child_that_is_only_started_runs_once_under_its_name(machines: Machine
     assert len(machines.executions(child)) == 1
 
 
+def test_an_execution_of_a_deleted_machine_fails_at_its_next_transition(
+    machines: Machines, callback: dict[str, Any]
+) -> None:
+    arn = machines.create(
+        {
+            "StartAt": "First",
+            "States": {"First": {**callback, "Next": "Second"}, "Second": {"Type": "Succeed"}},
+        }
+    )
+    execution = waiting(machines, machines.start(arn))
+
+    machines.client.delete_state_machine(stateMachineArn=arn)
+
+    assert machines.describe(execution)["status"] == "RUNNING"
+    machines.client.send_task_success(taskToken=machines.token(execution), output="{}")
+    ended = machines.ended(execution)
+    assert (ended["status"], ended["error"]) == ("FAILED", "States.Runtime")
+    assert ended["cause"].endswith(" has been deleted.")
+
+
 def test_a_nested_execution_needs_the_permissions_of_its_pattern(
     emulator: Emulator, machines: Machines
 ) -> None:

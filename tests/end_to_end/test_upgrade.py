@@ -165,3 +165,21 @@ def test_executions_in_flight_end_right(
     assert deployment.dead_letters() == []
     alias = deployment.stack.outputs["StateMachineAliasArn"]
     assert deployment.run(COUNT, state_machine_arn=alias).status == "SUCCEEDED"
+
+
+def test_a_query_in_flight_outlives_its_stack(
+    releases: Releases, deployed: Stack, eventually: Eventually
+) -> None:
+    deployment = releases.create("current")
+    execution = deployment.start({"QueryString": deployment.slow_query()})
+    eventually(lambda: deployment.queries_of(execution))
+    [query_id] = deployment.queries_of(execution)
+
+    delete_stack(deployed, release.STACK_NAME)
+
+    athena, stepfunctions = deployed.client("athena"), deployed.client("stepfunctions")
+    answer = athena.get_query_execution(QueryExecutionId=query_id)
+    assert answer["QueryExecution"]["Status"]["State"] in {"QUEUED", "RUNNING"}
+    assert stepfunctions.describe_execution(executionArn=execution)["status"] == "RUNNING"
+    stepfunctions.stop_execution(executionArn=execution)
+    athena.stop_query_execution(QueryExecutionId=query_id)

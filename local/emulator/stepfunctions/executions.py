@@ -35,6 +35,7 @@ _NAME = re.compile(r"""[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]+""")
 _NAME_CHARACTERS = 80
 _STATUS_EVENT_BYTES = 248 * 1024
 
+_ministack_delete_state_machine = ministack._delete_state_machine
 _ministack_list_executions = ministack._list_executions
 _ministack_handle_request = ministack.handle_request
 _events_lock = threading.Lock()
@@ -120,6 +121,7 @@ def install() -> None:
     ministack._list_executions = _list
     ministack._run_execution = _run_sync
     ministack._add_event = _add_event
+    ministack._delete_state_machine = _delete_state_machine
     ministack._scaled_sleep = _sleep
     ministack.handle_request = _handle_request
 
@@ -332,8 +334,33 @@ def _sleep(seconds: float) -> None:
 def _add_event(record: dict[str, Any], kind: str, details: dict[str, Any] | None = None) -> None:
     """Append to the history, unless the execution has ended."""
     run = current.get(None)
+    if run and kind.endswith("StateEntered"):
+        _check_machine(run)
     if run is None or not run.ended:
         _append(record, kind, details or {})
+
+
+def _delete_state_machine(data: dict[str, Any]) -> Any:
+    """Running executions stay until their next transition (API reference, "DeleteStateMachine")."""
+    arn = data.get("stateMachineArn", "")
+    running = {
+        execution_arn: record
+        for execution_arn, record in ministack._executions.items()
+        if record["stateMachineArn"] == arn and record["status"] == "RUNNING"
+    }
+    response = _ministack_delete_state_machine(data)
+    for execution_arn, record in running.items():
+        ministack._executions[execution_arn] = record
+    return response
+
+
+def _check_machine(run: Run) -> None:
+    """End the execution if its state machine has been deleted. Raise Ended."""
+    machine_arn = run.record["stateMachineArn"].partition("/")[0]
+    if machine_arn not in ministack._state_machines:
+        name = machine_arn.rpartition(":")[2]
+        run.end("FAILED", error="States.Runtime", cause=f"State machine {name} has been deleted.")
+    run.check()
 
 
 def _append(record: dict[str, Any], kind: str, details: dict[str, Any]) -> None:
