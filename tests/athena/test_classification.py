@@ -116,6 +116,13 @@ def test_a_query_has_a_header_row_and_a_csv_file(athena: Athena) -> None:
     assert athena.object(query["ResultConfiguration"]["OutputLocation"]) == '"one","empty","none"\n"1","",\n'
 
 
+def test_a_column_without_a_name_is_named_by_its_position(athena: Athena) -> None:
+    _, results = shown(athena, "SELECT 1, 'a' AS named, count(*) FROM (VALUES 1) AS t(x)")
+
+    assert rows(results)[0] == ["_col0", "named", "_col2"]
+    assert [name for name, _ in columns(results)] == ["_col0", "named", "_col2"]
+
+
 def test_explain_is_dml_with_a_header_row_and_costs_nothing(athena: Athena) -> None:
     query, results = shown(athena, "EXPLAIN SELECT 1")
 
