@@ -124,7 +124,7 @@ def _up(arguments: argparse.Namespace) -> ExitCode:
             port=arguments.port,
             home=arguments.home,
             chaos=arguments.chaos,
-            settings={**stack.SETTINGS, **dict(arguments.set)},
+            settings={**stack.LASTING_SETTINGS, **dict(arguments.set)},
             async_retry_seconds=arguments.async_retry_seconds,
             detach=arguments.detach,
             report=steps.begin,

@@ -99,10 +99,12 @@ def test_settings_and_retry_times_reach_the_deployment_and_the_emulator(
 
     monkeypatch.setattr(stack, "up", start)
 
-    words = ["up", "--set", "patienceSeconds=60", "--set", "maxAttempts=3", "--async-retry-seconds", "60"]
+    words = ["up", "--set", "pollSeconds=60", "--set", "maxAttempts=3", "--async-retry-seconds", "60"]
     main(["--home", str(tmp_path), *words])
 
-    assert given["settings"] == {**stack.SETTINGS, "patienceSeconds": "60", "maxAttempts": "3"}
+    # Polls of a burst of executions would add to its load.
+    assert int(stack.SETTINGS["patienceSeconds"]) < int(given["settings"]["patienceSeconds"])
+    assert given["settings"] == {**stack.LASTING_SETTINGS, "pollSeconds": "60", "maxAttempts": "3"}
     assert given["async_retry_seconds"] == 60
 
 
