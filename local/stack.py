@@ -39,7 +39,7 @@ SETTINGS: Mapping[str, str] = {
     "synthesizer": "cli-credentials",
 }
 
-# Of a stack that stays: a burst of executions takes longer than five seconds, and their polls would add to it.
+# Of a stack that stays: a burst of executions takes longer than 5 s, and their polls would add to it.
 LASTING_SETTINGS: Mapping[str, str] = {**SETTINGS, "patienceSeconds": "30"}
 
 # Kept in a stack's folder because it takes time to create and is the same for every stack.
