@@ -1,5 +1,6 @@
-"""Glue operations that MiniStack lacks or simplifies: versions of a table, of which there is only the current
-one; BatchDeletePartition; GetPartitions with an expression.
+"""Glue operations that MiniStack lacks or simplifies.
+
+A table has only its current version. GetPartitions evaluates its expression. SearchTables ignores filters.
 """
 
 import json
@@ -18,19 +19,24 @@ _TYPES = {
 }
 
 _ministack_handle_request = glue.handle_request
+_ministack_create_table = glue._create_table
 
 
 def install() -> None:
     glue.handle_request = _handle_request
+    glue._create_table = _create_table
 
 
 async def _handle_request(
     method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
 ) -> Any:
-    operation = _OPERATIONS.get(headers.get("x-amz-target", "").rpartition(".")[2])
+    name = headers.get("x-amz-target", "").rpartition(".")[2]
+    data = json.loads(body or b"{}")
+    if name == "SearchTables":
+        return json_response({"TableList": _search(data.get("SearchText", "").lower())})
+    operation = _OPERATIONS.get(name)
     if operation is None:
         return await _ministack_handle_request(method, path, headers, body, query_params)
-    data = json.loads(body or b"{}")
     table = glue._tables.get(f"{data.get('DatabaseName')}/{data.get('TableName')}")
     if table is None:
         message = f"Table {data.get('TableName')} not found."
@@ -39,6 +45,32 @@ async def _handle_request(
         return json_response(operation(table, data))
     except duckdb.Error as error:
         return error_response_json("InvalidInputException", str(error), 400)
+
+
+def _create_table(data: dict[str, Any]) -> Any:
+    """CreateTable. Members that the caller left out stay absent, since UpdateTable refuses empty ones."""
+    answer = _ministack_create_table(data)
+    given = data.get("TableInput", {})
+    table = glue._tables.get(f"{data.get('DatabaseName')}/{given.get('Name')}", {})
+    for member in {"Owner", "Description"} - given.keys():
+        table.pop(member, None)
+    return answer
+
+
+def _search(text: str) -> list[dict[str, Any]]:
+    """The tables with the text in the name, in the description, or in the name of a column."""
+    return [
+        table
+        for table in glue._tables.values()
+        if any(
+            text in part.lower() for part in (table["Name"], table.get("Description", ""), *_columns(table))
+        )
+    ]
+
+
+def _columns(table: dict[str, Any]) -> list[str]:
+    columns = [*table.get("StorageDescriptor", {}).get("Columns", []), *table.get("PartitionKeys", [])]
+    return [column["Name"] for column in columns]
 
 
 def _version(table: dict[str, Any]) -> dict[str, Any]:

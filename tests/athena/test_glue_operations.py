@@ -69,6 +69,27 @@ def test_an_expression_over_another_column_is_refused(athena: Athena) -> None:
         athena.glue.get_partitions(DatabaseName=DATABASE, TableName="unsearched", Expression="other = 1")
 
 
+def test_a_described_table_can_be_updated_with_its_description(athena: Athena) -> None:
+    glue, place = athena.glue, {"DatabaseName": DATABASE}
+    column = {"Name": "n", "Type": "int"}
+    glue.create_table(**place, TableInput={"Name": "updated", "StorageDescriptor": {"Columns": [column]}})
+    described = glue.get_table(**place, Name="updated")["Table"]
+    known = {name: described[name] for name in ("Name", "StorageDescriptor", "PartitionKeys", "TableType")}
+    optional = {name: described[name] for name in ("Owner", "Description") if name in described}
+
+    glue.update_table(**place, TableInput={**known, **optional, "Parameters": {"owner": "team"}})
+
+    assert glue.get_table(**place, Name="updated")["Table"]["Parameters"] == {"owner": "team"}
+
+
+def test_tables_are_found_by_text(athena: Athena) -> None:
+    athena.run("CREATE TABLE ledger AS SELECT 1 AS booking")
+
+    for text in ("LEDG", "booking"):
+        found = athena.glue.search_tables(SearchText=text)["TableList"]
+        assert [table["Name"] for table in found] == ["ledger"]
+
+
 def test_a_context_database_in_backticks_is_the_same_database(athena: Athena) -> None:
     athena.run("CREATE TABLE quoted_context AS SELECT 1 AS x")
 

@@ -63,6 +63,9 @@ for mode in ("overwrite", "append"):
         mode=mode,
         partition_cols=["part"],
     )
+wr.catalog.upsert_table_parameters({"owner": "team"}, "scratch", "written")
+report["owner"] = wr.catalog.get_table_parameters("scratch", "written")["owner"]
+report["found"] = [table["Name"] for table in wr.catalog.search_tables("part")]
 report["partitions"] = sorted(wr.catalog.get_partitions("scratch", "written").values())
 report["written"] = len(wr.athena.read_sql_table("written", database="scratch", s3_output=SCRATCH))
 report["repaired"] = wr.athena.repair_table("written", database="scratch", s3_output=SCRATCH)

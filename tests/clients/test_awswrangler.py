@@ -41,6 +41,8 @@ def test_it_writes_a_partitioned_table(report: dict[str, Any]) -> None:
     assert report["partitions"] == [["u"], ["v"]]
     assert report["written"] == 4
     assert report["repaired"] == "SUCCEEDED"
+    assert report["owner"] == "team"
+    assert report["found"] == ["written"]
     assert report["deleted"] is True
 
 
