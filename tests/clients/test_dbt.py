@@ -1,4 +1,4 @@
-"""dbt builds models as tables and as views."""
+"""dbt builds models as tables, as views and incrementally, and loads seeds."""
 
 import json
 from typing import Any
@@ -38,6 +38,7 @@ def statuses(results: dict[str, dict[str, Any]]) -> dict[str, str]:
 def test_every_model_is_built_twice(builds: list[dict[str, dict[str, Any]]]) -> None:
     expected = {
         "carriers": "success",
+        "cities": "success",
         "months": "success",
         "large_carriers": "success",
         "unique_carriers_carrier": "pass",
@@ -57,6 +58,11 @@ def test_tables_and_views_are_read_back(deployment: Deployment) -> None:
 
     assert read(deployment, "SELECT * FROM large_carriers ORDER BY 1") == expected
     assert read(deployment, "SELECT * FROM carriers WHERE flights > 50000 ORDER BY 1") == expected
+    assert read(deployment, "SELECT city FROM cities ORDER BY origin") == [
+        ["Newark"],
+        ["New York"],
+        ["New York"],
+    ]
 
 
 @pytest.mark.usefixtures("builds")
