@@ -117,6 +117,8 @@ class Calls:
     def _unexpected(
         self, name: str, kinds: list[Type | None], known: list[Signature], node: exp.Expr
     ) -> Failure:
+        if len(kinds) in functions.REFUSED_ARGUMENTS.get(name, ()):
+            return not_supported(f"the function {name} with {len(kinds)} arguments")
         given = ", ".join("<lambda>" if one is None else str(one) for one in kinds)
         expected = ", ".join(f"{name}({', '.join(map(str, one.arguments))})" for one in known)
         message = f"Unexpected parameters ({given}) for function {name}. Expected: {expected}"

@@ -4,13 +4,13 @@ import re
 
 from sqlglot import exp
 
-from local.emulator.athena.errors import Failure
+from local.emulator.athena.errors import Failure, not_supported
 from local.emulator.athena.sql import coercion
 from local.emulator.athena.sql.coercion import BOOLEAN, INTEGERS, MAX_DECIMAL, NUMBERS, UNKNOWN
 from local.emulator.athena.sql.functions import moments
 from local.emulator.athena.sql.functions.aggregates import rounded_quotient, scaled, unscaled
 from local.emulator.athena.sql.types import Type
-from local.emulator.athena.sql.values import Value
+from local.emulator.athena.sql.values import Value, guarded
 
 SIGNS = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.Mod: "%"}
 COMPARISONS = {
@@ -40,6 +40,8 @@ def arithmetic(left: Value, sign: str, right: Value, place: str) -> Value:
     if sign in "+-" and (found := _with_interval(left, sign, right)):
         return found
     names = {left.type.name, right.type.name} - {"unknown"}
+    if sign in "*/" and any(name.startswith("interval") for name in names) and names & set(NUMBERS):
+        raise not_supported(f"{left.type} {sign} {right.type}")
     if not names <= set(NUMBERS):
         raise mismatch(sign, left.type, right.type, place)
     kind = coercion.common(left.type, right.type)
@@ -98,7 +100,19 @@ def comparison(left: Value, sign: str, right: Value, place: str) -> Value:
     kind = comparable(left, sign, right, place)
     one, other = left.cast(kind).sql, right.cast(kind).sql
     sql = f"({one} {sign} {other})"
+    if kind.name in {"array", "map"} and sign in {"=", "<>"}:
+        return Value(_without_nulls(kind, one, other, sql), BOOLEAN)
     return Value(_without_nan(one, sign, other, sql) if kind.name in _FLOATING else sql, BOOLEAN)
+
+
+def _without_nulls(kind: Type, left: str, right: str, sql: str) -> str:
+    """In Trino the result is unknown if an element that is NULL decides it. DuckDB compares it as a value."""
+    if any(one.name in {"array", "map", "row"} for one in kind.args):
+        raise not_supported(f"a comparison of {kind}")
+    lists = [f"map_values({one})" if kind.name == "map" else one for one in (left, right)]
+    complete = " AND ".join(f"len({one}) = list_count({one})" for one in lists)
+    message = f"'NOT_SUPPORTED: a comparison of {kind.name}s with NULL in them is not supported locally'"
+    return guarded(complete, sql, message)
 
 
 def _without_nan(left: str, sign: str, right: str, sql: str) -> str:
@@ -120,6 +134,8 @@ def _without_nan(left: str, sign: str, right: str, sql: str) -> str:
 def comparable(left: Value, sign: str, right: Value, place: str) -> Type:
     """The type in which two values are compared."""
     kind = coercion.common(left.type, right.type)
+    if kind is not None and kind.name in {"array", "row"} and not _has(kind, sign):
+        raise not_supported(f"a comparison of {kind.name}s with {sign}")
     if kind is None or not _has(kind, sign):
         raise mismatch(sign, left.type, right.type, place)
     return kind

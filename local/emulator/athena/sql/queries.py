@@ -135,7 +135,7 @@ class Queries:
             named = [f"{one.this.name} AS ({self.expressions.calls.window(one, scope)})" for one in windows]
             parts.append(f"WINDOW {', '.join(named)}")
         if clause := node.args.get("order"):
-            parts.append(f"ORDER BY {self._order(clause, items, scope)}")
+            parts.append(f"ORDER BY {self._order(clause, items, scope, distinct=self._distinct(node))}")
         parts.append(self._limit(node, scope))
         return Query(" ".join(filter(None, parts)), [(name, one.type) for name, one in items])
 
@@ -195,7 +195,14 @@ class Queries:
             raise Failure(f"INVALID_COLUMN_REFERENCE: {self.place(node)}{message}")
         return number - 1
 
-    def _order(self, clause: exp.Order, items: list[tuple[str | None, Value]], scope: Scope) -> str:
+    def _order(
+        self,
+        clause: exp.Order,
+        items: list[tuple[str | None, Value]],
+        scope: Scope,
+        *,
+        distinct: bool = False,
+    ) -> str:
         """Sort by columns of the result or of the relations."""
         named = {name: one for name, one in items if name is not None}
         parts = []
@@ -205,6 +212,9 @@ class Queries:
                 sql = str(self._ordinal(key, len(items), "ORDER BY") + 1)
             else:
                 sql = self.expressions.value(key, scope.with_parameters(named)).sql
+                if distinct and sql not in {value.sql for _, value in items}:
+                    message = "For SELECT DISTINCT, ORDER BY expressions must appear in select list"
+                    raise Failure(f"EXPRESSION_NOT_IN_DISTINCT: {self.place(key)}{message}")
             parts.append(self.expressions.calls.ordered(one, sql))
         return ", ".join(parts)
 

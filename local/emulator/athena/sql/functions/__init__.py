@@ -50,6 +50,17 @@ REFUSED = frozenset(
     """.split()  # noqa: SIM905 - a list of words reads better as text
 )
 
+# Functions that are supported with fewer arguments only: the numbers of arguments that are refused.
+REFUSED_ARGUMENTS = {
+    "array_sort": {2},
+    "max": {2},
+    "max_by": {3},
+    "min": {2},
+    "min_by": {3},
+    "strpos": {3},
+    "truncate": {2},
+}
+
 
 def _by_name(signatures: list[Signature]) -> dict[str, list[Signature]]:
     named = defaultdict(list)
