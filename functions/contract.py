@@ -1,7 +1,7 @@
 """The contract with callers. The schemas in statemachine/ are its only source."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ except ModuleNotFoundError:
 
 # Replaces messages of the library that do not help a caller.
 _MESSAGES = {
-    "oneOf": "input must have exactly one of QueryString and NamedQueryId",
+    "oneOf": "input must have exactly one of {alternatives}",
     "pattern": "{name} is blank or has an invalid format",
     "propertyNames": "{name} has a key with an invalid format",
 }
@@ -50,21 +50,7 @@ def read_input(document: Any, settings: Settings) -> Request:
 
     Raise InvalidInput, which lists every violation by its path.
     """
-    try:
-        # JSON may escape half of a surrogate pair, which is not a character and cannot be sent to Athena.
-        json.dumps(document, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise InvalidInput(
-            "input contains a lone surrogate (\\ud800 to \\udfff), which is not text"
-        ) from None
-    try:
-        validate(document, name_prefix="input")
-    except JsonSchemaValuesException as faults:
-        messages = (
-            _MESSAGES.get(str(fault.rule), "{message}").format(name=fault.name, message=fault.message)
-            for fault in faults.errors
-        )
-        raise InvalidInput("; ".join(dict.fromkeys(messages))) from None
+    check(document, validate, alternatives="QueryString and NamedQueryId")
     return Request(
         query_string=document.get("QueryString"),
         named_query_id=document.get("NamedQueryId"),
@@ -79,3 +65,27 @@ def read_input(document: Any, settings: Settings) -> Request:
         preview_rows=int(document.get("PreviewRows", 0)),
         labels=document.get("Labels", {}),
     )
+
+
+def check(document: Any, validator: Callable[..., Any], *, alternatives: str) -> None:
+    """Raise InvalidInput unless the document is text throughout and follows the validator's schema.
+
+    `alternatives` are the fields of which the schema requires exactly one.
+    """
+    try:
+        # JSON may escape half of a surrogate pair, which is not a character and cannot be sent to Athena.
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(
+            "input contains a lone surrogate (\\ud800 to \\udfff), which is not text"
+        ) from None
+    try:
+        validator(document, name_prefix="input")
+    except JsonSchemaValuesException as faults:
+        messages = (
+            _MESSAGES.get(str(fault.rule), "{message}").format(
+                name=fault.name, message=fault.message, alternatives=alternatives
+            )
+            for fault in faults.errors
+        )
+        raise InvalidInput("; ".join(dict.fromkeys(messages))) from None

@@ -3,7 +3,7 @@
 infra/rules.py creates the rules from the patterns, and the simulation delivers events by them.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 QUERY_STATE_CHANGE = "Athena Query State Change"
 EXECUTION_STATUS_CHANGE = "Step Functions Execution Status Change"
@@ -13,7 +13,11 @@ SCHEDULED_EVENT = "Scheduled Event"
 TERMINAL_STATES = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 # Statuses of an ended execution whose query may still run.
-UNSUCCESSFUL_STATUSES = ("FAILED", "TIMED_OUT", "ABORTED")
+UNSUCCESSFUL_STATUSES: tuple[Literal["FAILED", "TIMED_OUT", "ABORTED"], ...] = (
+    "FAILED",
+    "TIMED_OUT",
+    "ABORTED",
+)
 
 
 def query_ended(work_group: str) -> dict[str, Any]:

@@ -1,14 +1,18 @@
 """The functions' settings: written into their environment at deployment, read once when a function starts."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, cast
+from typing import Any, Self, cast
 
 SECONDS_PER_DAY = 86_400
 
 # The functions' time limit, which functions/runtime.py divides among AWS calls.
 FUNCTION_TIMEOUT_SECONDS = 30
+
+# Lambda's maximum, for the two functions of a batch: DescribeExecution allows about 15 calls a second (Step
+# Functions developer guide, "Quotas"), so the manifest of 10,000 queries takes eleven minutes.
+BATCH_TIMEOUT_SECONDS = 900
 
 # Lambda sets it, and a deployment cannot.
 _REGION = "AWS_REGION"
@@ -19,8 +23,36 @@ class InvalidSetting(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Each field is an environment variable, in upper case; `region` is Lambda's own AWS_REGION.
+class _Environment:
+    """Each field is an environment variable, in upper case; `region` is Lambda's own AWS_REGION."""
+
+    region: str
+
+    def to_environment(self) -> dict[str, str]:
+        """The environment variables that `from_environment` reads, without AWS_REGION."""
+        names = (one.name for one in fields(self))
+        return {_variable(name): str(getattr(self, name)) for name in names if _variable(name) != _REGION}
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Raise InvalidSetting with the name of a variable that is missing or is not a number but must be."""
+        values: dict[str, Any] = {}
+        for one in fields(cls):
+            variable = _variable(one.name)
+            text = environment.get(variable, "")
+            if not text:
+                raise InvalidSetting(f"{variable} is not set; deploy the stack again")
+            try:
+                # The type of each is str, int or float.
+                values[one.name] = cast("type", one.type)(text)
+            except ValueError:
+                raise InvalidSetting(f"{variable} is {text!r}; it must be a number") from None
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(_Environment):
+    """Of executor, checker and canceller.
 
     `bytes_scanned_limit` is 0 where the limit of the workgroup is not known.
     """
@@ -28,7 +60,6 @@ class Settings:
     task_table: str
     work_group: str
     state_machine_arn: str
-    region: str
     default_database: str
     default_catalog: str
     max_attempts: int
@@ -42,28 +73,17 @@ class Settings:
     def task_ttl_seconds(self) -> int:
         return self.task_ttl_days * SECONDS_PER_DAY
 
-    def to_environment(self) -> dict[str, str]:
-        """The environment variables that `from_environment` reads, without AWS_REGION."""
-        return {_variable(name): str(getattr(self, name)) for name in _TYPES if _variable(name) != _REGION}
 
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Raise InvalidSetting with the name of a variable that is missing or is not a number but must be."""
-        values = {}
-        for name, type_ in _TYPES.items():
-            variable = _variable(name)
-            text = environment.get(variable, "")
-            if not text:
-                raise InvalidSetting(f"{variable} is not set; deploy the stack again")
-            try:
-                values[name] = type_(text)
-            except ValueError:
-                raise InvalidSetting(f"{variable} is {text!r}; it must be a number") from None
-        return cls(**values)
+@dataclass(frozen=True, kw_only=True)
+class BatchSettings(_Environment):
+    """Of planner and reporter. `state_machine_arn` is the one that runs queries."""
 
-
-# Each is str, int or float.
-_TYPES: dict[str, Callable[[str], Any]] = {one.name: cast("type", one.type) for one in fields(Settings)}
+    task_table: str
+    state_machine_arn: str
+    batch_state_machine_arn: str
+    batches_bucket: str
+    batches_prefix: str
+    usd_per_terabyte: float
 
 
 def _variable(name: str) -> str:

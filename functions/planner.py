@@ -1,0 +1,207 @@
+"""Planner: checks a batch before anything starts, and writes its items and its plan to S3.
+
+A query that its own contract refuses is not checked here: its execution fails as it would outside of a batch.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from functions import batches
+from functions.batch_contract import MOST_QUERIES, BatchRequest, read_batch_input
+from functions.batches import Files, Missing, Planned
+from functions.errors import REASON_CHARACTERS, InvalidInput, cut
+from functions.observability import lambda_handler, logger
+from functions.runtime import BatchRuntime, get_batch_runtime
+
+# Held in memory.
+_FILE_BYTES = 64 * 1024 * 1024
+
+# A child execution receives an item as its input, and the query's execution what is in it and the ARN of its
+# parent, both within 262,144 bytes (Step Functions developer guide, "Quotas").
+_ITEM_BYTES = 261_000
+
+# Violations that a refusal lists.
+_LISTED = 20
+
+_NAME = re.compile(r"[A-Za-z0-9 _.:/=+@-]{1,100}")
+
+
+@lambda_handler
+def handler(event: dict[str, Any]) -> dict[str, Any]:
+    return run(event, get_batch_runtime())
+
+
+def run(event: dict[str, Any], runtime: BatchRuntime) -> dict[str, Any]:
+    """Return what "Run queries" needs, or `{Refused}` with the reason.
+
+    `event` is `{Execution: {Id, Input}}`.
+    """
+    execution_id = event["Execution"]["Id"]
+    logger.append_keys(execution_id=execution_id)
+    try:
+        return _plan(execution_id, read_batch_input(event["Execution"]["Input"]), runtime)
+    except InvalidInput as error:
+        # The reason may quote the input, so it is not logged.
+        logger.info("batch refused")
+        return {"Refused": cut(error.reason, REASON_CHARACTERS)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Query:
+    name: str
+    document: Mapping[str, Any]
+
+
+def _plan(execution_id: str, request: BatchRequest, runtime: BatchRuntime) -> dict[str, Any]:
+    s3, bucket = runtime.s3, runtime.settings.batches_bucket
+    files = Files.of(execution_id, runtime.settings)
+    carried = _succeeded_before(request, runtime)
+    plan: list[Planned] = []
+    items: list[str] = []
+    for position, query in enumerate(_queries(request, runtime), 1):
+        digest = batches.input_sha256(query.document)
+        execution = batches.execution_name(execution_id, position)
+        item = _item(execution, query.document)
+        refused = _refusal(item)
+        planned = Planned(
+            position=position,
+            name=query.name,
+            batch=request.batch,
+            input_sha256=digest,
+            execution=execution,
+            refused=refused,
+            carried=carried.get((query.name, digest)),
+        )
+        plan.append(planned)
+        if planned.carried is None:
+            items.append(_item(execution, {}) if refused else item)
+    batches.write_lines(s3, bucket, files.items, items)
+    batches.write_plan(s3, bucket, files.plan, plan)
+    logger.info("batch planned", queries=len(plan), to_run=len(items))
+    return {
+        "Bucket": bucket,
+        "ItemsKey": files.items,
+        "ResultsPrefix": files.map_results,
+        "ToRun": len(items),
+        "ToleratedFailureCount": _tolerated(request, len(items)),
+    }
+
+
+def _tolerated(request: BatchRequest, queries: int) -> int:
+    """Both tolerances as one count, since AWS does not document how a 0 of one combines with the other."""
+    count, percentage = request.tolerated_failure_count, request.tolerated_failure_percentage
+    counts = [queries]
+    if count is not None:
+        counts.append(count)
+    if percentage is not None:
+        counts.append(math.floor(queries * percentage / 100))
+    return min(counts)
+
+
+def _item(execution: str, document: Mapping[str, Any]) -> str:
+    return json.dumps({"Name": execution, "Input": document}, ensure_ascii=False)
+
+
+def _refusal(item: str) -> str | None:
+    """Why Step Functions could not pass the item on."""
+    try:
+        size = len(item.encode())
+    except UnicodeEncodeError:
+        return "input contains a lone surrogate (\\ud800 to \\udfff), which is not text"
+    if size > _ITEM_BYTES:
+        return f"input has {size:,} bytes with its envelope; a batch passes at most {_ITEM_BYTES:,}"
+    return None
+
+
+def _queries(request: BatchRequest, runtime: BatchRuntime) -> list[_Query]:
+    """The queries with their names. Raise InvalidInput for a file that cannot be read or is malformed."""
+    if request.queries is not None:
+        entries = [(f"input.Queries[{number}]", query) for number, query in enumerate(request.queries)]
+        faults: list[str] = []
+    else:
+        location = str(request.queries_location)
+        entries, faults = _parse(_read(location, "QueriesLocation", runtime))
+    queries: list[_Query] = []
+    places: dict[str, str] = {}
+    for place, entry in entries:
+        document = dict(entry)
+        name = document.pop("Name", str(len(queries) + 1))
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            faults.append(f"{place}.Name is not 1 to 100 letters, digits, spaces and _.:/=+@-")
+        elif name in places:
+            faults.append(f"{place} has the name of {places[name]}")
+        else:
+            places[name] = place
+            queries.append(_Query(name=name, document=document))
+    if not entries and not faults:
+        faults = ["the file has no queries"]
+    if len(entries) > MOST_QUERIES:
+        faults = [f"the file has {len(entries):,} queries; a batch has at most {MOST_QUERIES:,}"]
+    _refuse(faults)
+    return queries
+
+
+def _parse(content: bytes) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
+    """The objects of a JSON Lines file, each with its place, and what is wrong with the other lines."""
+    entries: list[tuple[str, dict[str, Any]]] = []
+    faults: list[str] = []
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line, parse_constant=_no_constant)
+        except (ValueError, RecursionError):
+            faults.append(f"line {number} is not JSON")
+            continue
+        if isinstance(entry, dict):
+            entries.append((f"line {number}", entry))
+        else:
+            faults.append(f"line {number} is not an object")
+    return entries, faults
+
+
+def _no_constant(name: str) -> NoReturn:
+    """Python reads NaN and Infinity, which JSON does not have."""
+    raise ValueError(name)
+
+
+def _refuse(faults: list[str]) -> None:
+    if faults:
+        more = [f"and {len(faults) - _LISTED:,} more"] if len(faults) > _LISTED else []
+        raise InvalidInput("; ".join([*faults[:_LISTED], *more]))
+
+
+def _succeeded_before(request: BatchRequest, runtime: BatchRuntime) -> dict[tuple[str, str], dict[str, Any]]:
+    """The rows of the previous manifest that succeeded, by name and digest of the input."""
+    if request.previous_manifest is None:
+        return {}
+    rows, faults = _parse(_read(request.previous_manifest, "PreviousManifest", runtime))
+    _refuse(faults)
+    try:
+        if other := {row["Batch"] for _, row in rows} - {request.batch}:
+            raise InvalidInput(f"PreviousManifest is of the batch {other.pop()}, not {request.batch}")
+        return {(row["Name"], row["InputSha256"]): row for _, row in rows if row["State"] == "SUCCEEDED"}
+    except (KeyError, TypeError):
+        raise InvalidInput("PreviousManifest is not the manifest of a batch") from None
+
+
+def _read(location: str, field: str, runtime: BatchRuntime) -> bytes:
+    """Raise InvalidInput if the object is not where a batch may read, does not exist, or is too large."""
+    settings = runtime.settings
+    bucket, key = batches.parse_location(location)
+    if bucket != settings.batches_bucket or not key.startswith(settings.batches_prefix):
+        raise InvalidInput(
+            f"{field} is not below s3://{settings.batches_bucket}/{settings.batches_prefix}, "
+            "where batches may read"
+        )
+    try:
+        content = batches.read(runtime.s3, bucket, key, most=_FILE_BYTES + 1)
+    except Missing:
+        raise InvalidInput(f"{field} does not exist: {location}") from None
+    if len(content) > _FILE_BYTES:
+        raise InvalidInput(f"{field} is larger than {_FILE_BYTES // 1024**2} MiB")
+    return content

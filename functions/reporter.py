@@ -1,0 +1,272 @@
+"""Reporter: writes the manifest of a batch from the executions of its queries.
+
+"Report" calls it when every query has ended. Of a batch that fails, times out or is aborted it learns by Step
+Functions' "Execution Status Change" event; then it first stops the queries that still run. An event may be
+lost, and a query may start while the batch ends, so a schedule repeats this until nothing runs.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from functions import batches, queries
+from functions.batches import FINAL, REDRIVE_COUNT, Files, Missing, Planned
+from functions.errors import ServiceFault
+from functions.events import SCHEDULED_EVENT, UNSUCCESSFUL_STATUSES
+from functions.observability import fault_name, lambda_handler, logger
+from functions.outcome import estimated_cost_usd
+from functions.runtime import BatchRuntime, get_batch_runtime
+from functions.time_budget import OutOfTime
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef, ExecutionListItemTypeDef
+
+# A batch runs for up to seven days (its document's TimeoutSeconds), and can be redriven for 14 days after its
+# end (Step Functions developer guide, "Redriving executions").
+_WINDOW = timedelta(days=22)
+
+# A child execution that is being stopped may still start its query.
+_SETTLING = timedelta(minutes=1)
+
+_STOPPED = {"error": "AthenaBatch.Stopped", "cause": "The batch ended before the query did."}
+
+
+@lambda_handler
+def handler(event: dict[str, Any]) -> dict[str, Any] | None:
+    return run(event, get_batch_runtime())
+
+
+def run(event: dict[str, Any], runtime: BatchRuntime) -> dict[str, Any] | None:
+    """Take a call of "Report", an "Execution Status Change" event, or sweep at a "Scheduled Event"."""
+    if "detail-type" not in event:
+        return report(event["ExecutionId"], runtime)
+    if event["detail-type"] == SCHEDULED_EVENT:
+        sweep(runtime)
+    else:
+        detail = event["detail"]
+        clean_up(detail["executionArn"], int(detail.get("redriveCount") or 0), runtime)
+    return None
+
+
+def report(execution_id: str, runtime: BatchRuntime) -> dict[str, Any]:
+    """Write the manifest and return the summary. Raise ServiceFault while a query still runs."""
+    logger.append_keys(execution_id=execution_id)
+    redrive_count = _describe(execution_id, runtime).get("redriveCount", 0)
+    files = Files.of(execution_id, runtime.settings)
+    plan = batches.read_plan(runtime.s3, runtime.settings.batches_bucket, files.plan)
+    rows = [_row(planned, _find(planned, redrive_count, runtime)) for planned in plan]
+    if running := sum(row["State"] == "RUNNING" for row in rows):
+        # DescribeExecution is eventually consistent (API reference), so the document repeats the call.
+        raise ServiceFault(f"DescribeExecution: {running} queries still run")
+    _add_usage(rows, runtime)
+    _write(files, rows, redrive_count, runtime, final=True)
+    return _summary(rows, f"s3://{runtime.settings.batches_bucket}/{files.manifest}")
+
+
+def clean_up(execution_id: str, redrive_count: int, runtime: BatchRuntime) -> None:
+    """Stop what an unsuccessful batch left running, and write its manifest."""
+    logger.append_keys(execution_id=execution_id)
+    batch = _describe(execution_id, runtime)
+    latest = batch.get("redriveCount", 0)
+    if latest > redrive_count or batch["status"] == "SUCCEEDED":
+        return
+    if batch["status"] == "RUNNING":
+        # As above. Lambda retries the event in a minute.
+        raise ServiceFault("DescribeExecution: the end is not visible yet")
+    files = Files.of(execution_id, runtime.settings)
+    try:
+        plan = batches.read_plan(runtime.s3, runtime.settings.batches_bucket, files.plan)
+    except Missing:
+        # The batch was refused, or ended before it had a plan.
+        return
+    _stop_children(execution_id, runtime)
+    rows = []
+    for planned in plan:
+        found = _find(planned, redrive_count, runtime)
+        if found and found["status"] == "RUNNING":
+            runtime.stepfunctions.stop_execution(executionArn=found["executionArn"], **_STOPPED)
+            found = _find(planned, redrive_count, runtime)
+        rows.append(_row(planned, found))
+    running = sum(row["State"] == "RUNNING" for row in rows) + _add_usage(rows, runtime)
+    settled = datetime.fromtimestamp(runtime.now(), UTC) - batch["stopDate"] > _SETTLING
+    _write(files, rows, redrive_count, runtime, final=settled and not running)
+
+
+def sweep(runtime: BatchRuntime) -> None:
+    """Clean up after each unsuccessful batch whose manifest is not final."""
+    fault: str | None = None
+    for batch in _recent_ends(runtime):
+        execution_id, redrive_count = batch["executionArn"], batch.get("redriveCount", 0)
+        try:
+            if not _is_final(execution_id, redrive_count, runtime):
+                clean_up(execution_id, redrive_count, runtime)
+        except (ClientError, BotoCoreError, ServiceFault) as error:
+            # The other batches must not wait for this one; the next sweep repeats what is left.
+            fault = str(error) if isinstance(error, ServiceFault) else fault_name(error)
+            logger.error("clean-up failed", fault=fault)
+            if isinstance(error, OutOfTime):
+                break
+    if fault:
+        raise ServiceFault(fault)
+
+
+def _recent_ends(runtime: BatchRuntime) -> "Iterator[ExecutionListItemTypeDef]":
+    since = datetime.fromtimestamp(runtime.now(), UTC) - _WINDOW
+    paginator = runtime.stepfunctions.get_paginator("list_executions")
+    for status in UNSUCCESSFUL_STATUSES:
+        pages = paginator.paginate(
+            stateMachineArn=runtime.settings.batch_state_machine_arn, statusFilter=status
+        )
+        for batch in (one for page in pages for one in page["executions"]):
+            # The newest is first (API reference, ListExecutions).
+            if batch["startDate"] < since:
+                break
+            yield batch
+
+
+def _is_final(execution_id: str, redrive_count: int, runtime: BatchRuntime) -> bool:
+    files = Files.of(execution_id, runtime.settings)
+    try:
+        metadata = batches.read_metadata(runtime.s3, runtime.settings.batches_bucket, files.manifest)
+    except Missing:
+        return False
+    return metadata.get(FINAL) == "true" and metadata.get(REDRIVE_COUNT) == str(redrive_count)
+
+
+def _describe(execution_id: str, runtime: BatchRuntime) -> "DescribeExecutionOutputTypeDef":
+    return runtime.stepfunctions.describe_execution(executionArn=execution_id)
+
+
+def _stop_children(execution_id: str, runtime: BatchRuntime) -> None:
+    """Stop the child executions of the batch's map, which could start further queries."""
+    stepfunctions = runtime.stepfunctions
+    for page in stepfunctions.get_paginator("list_map_runs").paginate(executionArn=execution_id):
+        for map_run in page["mapRuns"]:
+            children = stepfunctions.get_paginator("list_executions").paginate(
+                mapRunArn=map_run["mapRunArn"], statusFilter="RUNNING"
+            )
+            for child in [one for page in children for one in page["executions"]]:
+                stepfunctions.stop_execution(executionArn=child["executionArn"], **_STOPPED)
+
+
+def _find(
+    planned: Planned, redrive_count: int, runtime: BatchRuntime
+) -> "DescribeExecutionOutputTypeDef | None":
+    """The query's execution of the batch's latest run that started one; None if none did."""
+    if planned.carried is not None:
+        return None
+    settings = runtime.settings
+    base = settings.state_machine_arn.replace(":stateMachine:", ":execution:")
+    for number in range(redrive_count, -1, -1):
+        name = f"{planned.execution}-r{number}" if number else planned.execution
+        try:
+            found = _describe(f"{base}:{name}", runtime)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
+                raise
+            continue
+        # Someone else may have started an execution of this name.
+        parent = str(json.loads(found["input"]).get("AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"))
+        if parent.startswith(settings.batch_state_machine_arn.replace(":stateMachine:", ":execution:") + "/"):
+            return found
+    return None
+
+
+def _row(planned: Planned, found: "DescribeExecutionOutputTypeDef | None") -> dict[str, Any]:
+    """The query's row, as in statemachine/batch_manifest.schema.json."""
+    if planned.carried is not None:
+        return {**planned.carried, "Position": planned.position, "CarriedOver": True}
+    result = _result(found)
+    return {
+        "Position": planned.position,
+        "Name": planned.name,
+        "Batch": planned.batch,
+        "ExecutionArn": found["executionArn"] if found else None,
+        "QueryId": result.get("QueryId"),
+        "State": found["status"] if found else "NOT_STARTED",
+        "Error": found.get("error") if found else None,
+        "Reason": planned.refused or result.get("Reason"),
+        "OutputLocation": result.get("OutputLocation"),
+        "DataScannedInBytes": result.get("Statistics", result).get("DataScannedInBytes"),
+        "EstimatedCostUsd": result.get("EstimatedCostUsd"),
+        "Attempts": result.get("Attempts"),
+        "StartDate": _iso(found.get("startDate")) if found else None,
+        "StopDate": _iso(found.get("stopDate")) if found else None,
+        "CarriedOver": False,
+        "InputSha256": planned.input_sha256,
+    }
+
+
+def _result(found: "DescribeExecutionOutputTypeDef | None") -> dict[str, Any]:
+    """The execution's output or its error's cause. A cause that is not ours is a reason."""
+    if found is None:
+        return {}
+    text = found.get("output") or found.get("cause") or "{}"
+    try:
+        result = json.loads(text)
+    except ValueError:
+        return {"Reason": text}
+    return result if isinstance(result, dict) else {"Reason": text}
+
+
+def _add_usage(rows: Sequence[dict[str, Any]], runtime: BatchRuntime) -> int:
+    """Add the query of each execution that ended without reporting one, and what it used.
+
+    Return how many of them have not ended: the canceller stops the query of an ended execution.
+    """
+    unreported = {
+        row["ExecutionArn"]: row
+        for row in rows
+        if row["State"] in UNSUCCESSFUL_STATUSES and row["Attempts"] is None
+    }
+    running = 0
+    for execution_id, item in runtime.table.find_executions(list(unreported)).items():
+        if item.newest_query is None:
+            continue
+        query = queries.get_query(runtime.athena, item.newest_query.query_id)
+        running += not query.ended
+        unreported[execution_id] |= {
+            "QueryId": query.query_id,
+            "DataScannedInBytes": query.scanned_bytes,
+            "EstimatedCostUsd": estimated_cost_usd(query, runtime.settings.usd_per_terabyte),
+        }
+    return running
+
+
+def _write(
+    files: Files, rows: Sequence[Mapping[str, Any]], redrive_count: int, runtime: BatchRuntime, *, final: bool
+) -> None:
+    batches.write_lines(
+        runtime.s3,
+        runtime.settings.batches_bucket,
+        files.manifest,
+        (json.dumps(row, ensure_ascii=False) for row in rows),
+        {FINAL: str(final).lower(), REDRIVE_COUNT: str(redrive_count)},
+    )
+    logger.info("manifest written", rows=len(rows), final=final)
+
+
+def _summary(rows: Sequence[Mapping[str, Any]], manifest: str) -> dict[str, Any]:
+    """The batch's output, as in statemachine/batch_output.schema.json."""
+    own = [row for row in rows if not row["CarriedOver"]]
+    states = Counter(row["State"] for row in rows)
+    return {
+        "Batch": rows[0]["Batch"] if rows else None,
+        "Queries": len(rows),
+        "Succeeded": states["SUCCEEDED"],
+        "CarriedOver": len(rows) - len(own),
+        "NotSucceeded": len(rows) - states["SUCCEEDED"],
+        "States": dict(states),
+        "Errors": dict(Counter(row["Error"] for row in rows if row["Error"])),
+        "DataScannedInBytes": sum(row["DataScannedInBytes"] or 0 for row in own),
+        "EstimatedCostUsd": round(sum(row["EstimatedCostUsd"] or 0.0 for row in own), 8),
+        "Manifest": manifest,
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds") if moment else None
