@@ -1,4 +1,4 @@
-"""The functions' deployment bundle: their code, the validator of their input and the locked dependencies.
+"""The functions' deployment bundle: their code, the validators of their inputs and the locked dependencies.
 
 Built without Docker: pip downloads wheels for Lambda's platform on any machine. See
 docs/adr/0006-bundling-without-docker.md.
@@ -61,7 +61,7 @@ def bundle(root: Path) -> Path:
     """
     lock = root / "functions" / "requirements.lock"
     sources = sorted((root / "functions").rglob("*.py"))
-    schema = root / "statemachine" / "input.schema.json"
+    schemas = [root / "statemachine" / f"{name}.schema.json" for name in ("input", "batch_input")]
 
     def fill_dependencies(directory: Path) -> None:
         _install(lock, directory)
@@ -76,14 +76,16 @@ def bundle(root: Path) -> Path:
             target = directory / source.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-        _write_validator(schema, directory / "functions" / "input_validator.py")
+        for schema in schemas:
+            name = schema.name.removesuffix(".schema.json")
+            _write_validator(schema, directory / "functions" / f"{name}_validator.py")
         _write_endpoints(directory / "functions" / "sdk_data")
         _compile(directory / "functions", f"{_TASK_ROOT}/functions")
         _make_readable(directory)
 
     recipe = [Path(__file__), _COMPILER]
     dependencies = _cached(root / "build", "dependencies", _digest(root, [*recipe, lock]), fill_dependencies)
-    digest = _digest(root, [*recipe, _ENDPOINTS, lock, schema, *sources])
+    digest = _digest(root, [*recipe, _ENDPOINTS, lock, *schemas, *sources])
     return _cached(root / "build", "functions", digest, fill)
 
 
@@ -135,7 +137,7 @@ def _install(lock: Path, directory: Path) -> None:
 
 
 def _write_validator(schema: Path, target: Path) -> None:
-    """Write what functions/contract.py would otherwise compile at each cold start."""
+    """Write what the contract's module would otherwise compile at each cold start."""
     code = fastjsonschema.compile_to_code(json.loads(schema.read_text()), use_default=False, fast_fail=False)
     target.write_text(code.replace("from fastjsonschema import", "from fastjsonschema.exceptions import"))
 

@@ -1,11 +1,13 @@
-"""The state machine's document: written in YAML with anchors, deployed as JSON."""
+"""The documents of the state machines: written in YAML with anchors, deployed as JSON."""
 
 import json
 from pathlib import Path
 
 import yaml
 
-SOURCE = Path(__file__).parents[1] / "statemachine" / "athena_query.asl.yaml"
+_DOCUMENTS = Path(__file__).parents[1] / "statemachine"
+SOURCE = _DOCUMENTS / "athena_query.asl.yaml"
+BATCH_SOURCE = _DOCUMENTS / "athena_batch.asl.yaml"
 
 
 def render_document(source: Path = SOURCE) -> str:

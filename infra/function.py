@@ -9,6 +9,7 @@ from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from functions.metric_names import METRICS_NAMESPACE
 from functions.settings import FUNCTION_TIMEOUT_SECONDS
 from infra.log import log_group
 from infra.nag import acknowledge, compliance
@@ -29,6 +30,7 @@ class Function(Construct):
         handler: str,
         description: str,
         environment: Mapping[str, str],
+        timeout_seconds: int = FUNCTION_TIMEOUT_SECONDS,
     ) -> None:
         super().__init__(scope, id_)
         self.log_group = log_group(self, settings=settings)
@@ -56,8 +58,13 @@ class Function(Construct):
             code=code,
             # CPU scales with memory, and a cold start adds to the caller's latency.
             memory_size=512,
-            timeout=Duration.seconds(FUNCTION_TIMEOUT_SECONDS),
-            environment=dict(environment),
+            timeout=Duration.seconds(timeout_seconds),
+            environment={
+                **environment,
+                "POWERTOOLS_SERVICE_NAME": settings.stack_name,
+                "POWERTOOLS_METRICS_NAMESPACE": METRICS_NAMESPACE,
+                "POWERTOOLS_LOG_LEVEL": "INFO",
+            },
             # Otherwise CDK adds statements to the role.
             role=self.role.without_policy_updates(),
             log_group=self.log_group,

@@ -50,6 +50,15 @@ class QueryEngine(Construct):
         grant(role, "ReadQueries", actions=self._read_actions, resources=[self._work_group_arn])
         self.results.grant_read(role)
 
+    def grant_describe(self, role: iam.Role) -> None:
+        """Read what queries have used, but no results."""
+        grant(
+            role,
+            "DescribeQueries",
+            actions=["athena:GetQueryExecution"],
+            resources=[self._work_group_arn],
+        )
+
     def grant_stop(self, role: iam.Role) -> None:
         """Read and stop queries, and start those that claim a request token (docs/adr/0011)."""
         grant(

@@ -29,7 +29,7 @@ class Results:
         if settings.results_bucket:
             self.bucket = s3.Bucket.from_bucket_name(scope, "Results", settings.results_bucket)
         elif not settings.managed_results:
-            self.bucket = self._make_bucket(scope, settings.results_retention_days)
+            self.bucket = self._make_bucket(scope, settings)
 
     def configuration(self) -> dict[str, Any]:
         """What the workgroup's configuration has on results."""
@@ -55,7 +55,7 @@ class Results:
 
     def grant_run(self, role: iam.Role) -> None:
         """Athena writes and reads results with the role's permissions."""
-        self._grant_key(role, "kms:Decrypt", "kms:GenerateDataKey")
+        self.grant_key(role, "kms:Decrypt", "kms:GenerateDataKey")
         if self.bucket is None:
             return
         grant(
@@ -79,12 +79,12 @@ class Results:
 
     def grant_read(self, role: iam.Role) -> None:
         """GetQueryResults needs access to the result object (Athena API reference, GetQueryResults)."""
-        self._grant_key(role, "kms:Decrypt")
+        self.grant_key(role, "kms:Decrypt")
         self._grant_objects(role, "s3:GetObject")
 
     def grant_claim(self, role: iam.Role) -> None:
         """Athena checks the result location when a query starts; a claim's result is of no interest."""
-        self._grant_key(role, "kms:Decrypt", "kms:GenerateDataKey")
+        self.grant_key(role, "kms:Decrypt", "kms:GenerateDataKey")
         if self.bucket is not None:
             grant(
                 role,
@@ -93,6 +93,11 @@ class Results:
                 resources=[self.bucket.bucket_arn],
             )
         self._grant_objects(role, "s3:PutObject")
+
+    def grant_key(self, role: iam.Role, *actions: str) -> None:
+        """Use the key of the results, if there is one."""
+        if self._key is not None:
+            grant(role, "UseResultsKey", actions=actions, resources=[self._key.key_arn])
 
     def _grant_objects(self, role: iam.Role, *actions: str) -> None:
         if self.bucket is not None:
@@ -104,11 +109,8 @@ class Results:
                 wildcard_reason=_WHY_ALL_RESULTS,
             )
 
-    def _grant_key(self, role: iam.Role, *actions: str) -> None:
-        if self._key is not None:
-            grant(role, "UseResultsKey", actions=actions, resources=[self._key.key_arn])
-
-    def _make_bucket(self, scope: Construct, retention_days: int) -> s3.Bucket:
+    def _make_bucket(self, scope: Construct, settings: Settings) -> s3.Bucket:
+        retention = Duration.days(settings.results_retention_days)
         bucket = s3.Bucket(
             scope,
             "Results",
@@ -130,10 +132,11 @@ class Results:
                     s3.LifecycleRule(
                         id=f"ExpireResults{digit}",
                         prefix=f"{self._prefix}{digit}",
-                        expiration=Duration.days(retention_days),
+                        expiration=retention,
                     )
                     for digit in "0123456789abcdef"
                 ),
+                s3.LifecycleRule(id="ExpireBatches", prefix=settings.batches_prefix, expiration=retention),
             ],
         )
         acknowledge(

@@ -1,4 +1,4 @@
-"""The EventBridge rules: which events call which function, and which of their fields it receives."""
+"""EventBridge rules: which events call which function, and which of their fields it receives."""
 
 from typing import Any
 
@@ -35,10 +35,29 @@ def make_rules(
     """
     return [
         _pattern_rule(scope, "QueryEnded", query_ended(work_group_name), checker, _QUERY_FIELDS),
-        _pattern_rule(
-            scope, "ExecutionEnded", execution_ended(state_machine_arn), canceller, _EXECUTION_FIELDS
+        *make_end_rules(
+            scope,
+            names=("ExecutionEnded", "Sweep"),
+            state_machine_arn=state_machine_arn,
+            sweep_minutes=sweep_minutes,
+            function=canceller,
         ),
-        _sweep_rule(scope, canceller, Duration.minutes(sweep_minutes)),
+    ]
+
+
+def make_end_rules(
+    scope: Construct,
+    *,
+    names: tuple[str, str],
+    state_machine_arn: str,
+    sweep_minutes: int,
+    function: Function,
+) -> list[events.Rule]:
+    """Unsuccessful executions of the state machine, and a schedule, to the function."""
+    on_end, on_schedule = names
+    return [
+        _pattern_rule(scope, on_end, execution_ended(state_machine_arn), function, _EXECUTION_FIELDS),
+        _sweep_rule(scope, on_schedule, function, Duration.minutes(sweep_minutes)),
     ]
 
 
@@ -60,11 +79,11 @@ def _pattern_rule(
     return events.Rule(scope, name, event_pattern=event_pattern, targets=[target])
 
 
-def _sweep_rule(scope: Construct, canceller: Function, interval: Duration) -> events.Rule:
+def _sweep_rule(scope: Construct, name: str, function: Function, interval: Duration) -> events.Rule:
     target = targets.LambdaFunction(
-        canceller.function,
+        function.function,
         # The next sweep replaces one that could not be delivered in time.
         max_event_age=interval,
         retry_attempts=_MAX_RETRIES,
     )
-    return events.Rule(scope, "Sweep", schedule=events.Schedule.rate(interval), targets=[target])
+    return events.Rule(scope, name, schedule=events.Schedule.rate(interval), targets=[target])

@@ -127,6 +127,17 @@ class Settings:
         parsers.number(0, 1_000),
         "Athena's price per terabyte in your Region, for the cost estimate of a query.",
     )
+    # Athena's smallest default quota of active queries is 20 (Athena user guide, "Service quotas").
+    batch_concurrency: int = _setting(
+        15,
+        parsers.whole_number(1, 1_000),
+        "How many queries of a batch run at once. Keep it below your quota of active queries.",
+    )
+    batches_prefix: str = _setting(
+        "batches/",
+        parsers.key_prefix,
+        "Where in the results bucket batches are read and their manifests stored.",
+    )
     work_group: str = _setting(
         "",
         parsers.optional(parsers.work_group),
@@ -247,9 +258,13 @@ def _check(settings: Settings, chosen: Collection[str]) -> None:
         raise SettingError(
             "setting workGroup needs resultsBucket and resultsPrefix, its result location, or managedResults"
         )
+    prefixes = sorted((settings.batches_prefix, settings.results_prefix))
+    if prefixes[1].startswith(prefixes[0]):
+        # Queries may write below the one, and the results of Athena are expected there.
+        raise SettingError("settings batchesPrefix and resultsPrefix must not contain each other")
     if bool(settings.vpc_subnet_ids) != bool(settings.vpc_security_group_ids):
         raise SettingError("settings vpcSubnetIds and vpcSecurityGroupIds need each other")
-    longest = settings.role_name("StateMachine")
+    longest = settings.role_name("BatchStateMachine")
     if longest and len(longest) > _ROLE_NAME_CHARACTERS:
         raise SettingError(
             f"settings roleNamePrefix, stackName and stage make the role name {longest}; "
@@ -260,6 +275,8 @@ def _check(settings: Settings, chosen: Collection[str]) -> None:
         ("results_retention_days", "results_bucket"),
         ("results_retention_days", "managed_results"),
         ("results_prefix", "managed_results"),
+        ("batches_prefix", "managed_results"),
+        ("batch_concurrency", "managed_results"),
     )
     for name, other in without_effect:
         if name in chosen and getattr(settings, other):

@@ -17,6 +17,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from infra.batches import Batches
 from infra.monitoring import Monitoring
 from infra.query_engine import QueryEngine
 from infra.settings import Settings
@@ -47,11 +48,12 @@ class QueryStack(Stack):
             )
             iam.PermissionsBoundary.of(self).apply(boundary)
         engine = QueryEngine(self, "QueryEngine", settings=settings)
+        function_code = lambda_.Code.from_asset(str(code)) if code else self._code_from_parameters()
         workflow = Workflow(
             self,
             "Workflow",
             settings=settings,
-            code=lambda_.Code.from_asset(str(code)) if code else self._code_from_parameters(),
+            code=function_code,
             work_group_name=engine.work_group_name,
         )
         engine.grant_run(workflow.executor.role)
@@ -73,6 +75,19 @@ class QueryStack(Stack):
         if engine.results.bucket is not None:
             outputs["ResultsBucketName"] = parameters["results-bucket"] = engine.results.bucket.bucket_name
             parameters["results-prefix"] = settings.results_prefix
+            batches = Batches(
+                self,
+                "Batches",
+                settings=settings,
+                code=function_code,
+                bucket=engine.results.bucket,
+                engine=engine,
+                workflow=workflow,
+            )
+            outputs["BatchStateMachineArn"] = batches.state_machine.state_machine_arn
+            outputs["BatchesLocation"] = engine.results.bucket.s3_url_for_object(settings.batches_prefix)
+            outputs["ReporterFunctionName"] = batches.reporter.function.function_name
+            parameters["batch-state-machine-arn"] = batches.state_machine.state_machine_arn
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
         # Other stacks read these, without an import that would lock this stack.

@@ -1,25 +1,26 @@
 """The workflow: the state machine, its functions, the event rules, and the task table."""
 
-from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
+from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from functions.metric_names import METRICS_NAMESPACE
 from functions.settings import Settings as FunctionSettings
+from infra.document import SOURCE
 from infra.function import Function
 from infra.nag import acknowledge, compliance
 from infra.permissions import grant
 from infra.rules import make_rules
 from infra.settings import Settings
-from infra.state_machine import make_state_machine, publish
+from infra.state_machine import StateMachineArn, make_state_machine, make_state_machine_role, publish
 
 
 class Workflow(Construct):
-    """`state_machine` and its `alias`; the functions `executor`, `checker` and `canceller`; `task_table`,
-    `rules` and `dead_letters`.
+    """`state_machine`, its `arn` and its `alias`; the functions `executor`, `checker` and `canceller`;
+    `task_table`, `rules` and `dead_letters`.
 
     QueryEngine grants the functions access to Athena.
     """
@@ -33,18 +34,7 @@ class Workflow(Construct):
         self._work_group_name = work_group_name
         self._removal_policy = RemovalPolicy[settings.removal_policy.upper()]
         # Composed from its name: the state machine refers to the functions, so they cannot refer to it.
-        self._state_machine_arn = Stack.of(self).format_arn(
-            service="states",
-            resource="stateMachine",
-            resource_name=settings.stack_name,
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
-        )
-        self._execution_arn = Stack.of(self).format_arn(
-            service="states",
-            resource="execution",
-            resource_name=settings.stack_name,
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
-        )
+        self.arn = StateMachineArn(self, settings.stack_name)
         self.task_table = self._make_task_table()
         self.dead_letters = self._make_dead_letters()
         self.executor = self._make_function(
@@ -57,7 +47,15 @@ class Workflow(Construct):
         self.state_machine = make_state_machine(
             self,
             settings=settings,
-            function_arns=[one.function.function_arn for one in (self.executor, self.checker)],
+            name=settings.stack_name,
+            comment="Runs one Athena query",
+            source=SOURCE,
+            role=make_state_machine_role(
+                self,
+                settings=settings,
+                name="StateMachine",
+                function_arns=[one.function.function_arn for one in (self.executor, self.checker)],
+            ),
             substitutions={
                 "ExecutorArn": self.executor.function.function_arn,
                 "CheckerArn": self.checker.function.function_arn,
@@ -140,12 +138,7 @@ class Workflow(Construct):
             code=self._code,
             handler=f"functions.{name.lower()}.handler",
             description=description,
-            environment={
-                **self._function_settings().to_environment(),
-                "POWERTOOLS_SERVICE_NAME": settings.stack_name,
-                "POWERTOOLS_METRICS_NAMESPACE": METRICS_NAMESPACE,
-                "POWERTOOLS_LOG_LEVEL": "INFO",
-            },
+            environment=self._function_settings().to_environment(),
         )
 
     def _function_settings(self) -> FunctionSettings:
@@ -153,7 +146,7 @@ class Workflow(Construct):
         return FunctionSettings(
             task_table=self.task_table.table_name,
             work_group=self._work_group_name,
-            state_machine_arn=self._state_machine_arn,
+            state_machine_arn=self.arn.state_machine,
             region=Stack.of(self).region,
             default_database=settings.default_database,
             default_catalog=settings.default_catalog,
@@ -174,7 +167,7 @@ class Workflow(Construct):
                 function.role,
                 "SettleTasks",
                 actions=["states:SendTaskSuccess", "states:SendTaskFailure"],
-                resources=[self._state_machine_arn],
+                resources=[self.arn.state_machine],
             )
         table_actions = {
             self.executor: ["dynamodb:UpdateItem", "dynamodb:GetItem"],
@@ -183,35 +176,47 @@ class Workflow(Construct):
         }
         for function, actions in table_actions.items():
             grant(function.role, "AccessTaskTable", actions=actions, resources=[self.task_table.table_arn])
-        if self._settings.table_key_arn:
-            # DynamoDB uses the key with the permissions of its caller (DynamoDB developer guide, "DynamoDB
-            # encryption at rest").
-            for function in table_actions:
-                grant(
-                    function.role,
-                    "UseTableKey",
-                    actions=["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"],
-                    resources=[self._settings.table_key_arn],
-                )
-        if self._settings.queue_key_arn:
-            for function in (self.checker, self.canceller):
-                grant(
-                    function.role,
-                    "UseQueueKey",
-                    actions=["kms:Decrypt", "kms:GenerateDataKey"],
-                    resources=[self._settings.queue_key_arn],
-                )
+        for function in table_actions:
+            self._grant_table_key(function.role)
+        for function in (self.checker, self.canceller):
+            self.grant_queue_key(function.role)
         # The sweep lists executions. The input of one has the request of a start that was never confirmed.
         grant(
             self.canceller.role,
             "ListExecutions",
             actions=["states:ListExecutions"],
-            resources=[self._state_machine_arn],
+            resources=[self.arn.state_machine],
         )
         grant(
             self.canceller.role,
             "ReadExecutions",
             actions=["states:DescribeExecution"],
-            resources=[f"{self._execution_arn}:*"],
+            resources=[self.arn.executions],
             wildcard_reason="Executions are named by their callers.",
         )
+
+    def grant_find(self, role: iam.Role) -> None:
+        """Read items of the task table, many at once."""
+        grant(role, "ReadTaskTable", actions=["dynamodb:BatchGetItem"], resources=[self.task_table.table_arn])
+        self._grant_table_key(role)
+
+    def grant_queue_key(self, role: iam.Role) -> None:
+        """Use the key of the dead-letter queue, if there is one."""
+        if self._settings.queue_key_arn:
+            grant(
+                role,
+                "UseQueueKey",
+                actions=["kms:Decrypt", "kms:GenerateDataKey"],
+                resources=[self._settings.queue_key_arn],
+            )
+
+    def _grant_table_key(self, role: iam.Role) -> None:
+        if self._settings.table_key_arn:
+            # DynamoDB uses the key with the permissions of its caller (DynamoDB developer guide, "DynamoDB
+            # encryption at rest").
+            grant(
+                role,
+                "UseTableKey",
+                actions=["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"],
+                resources=[self._settings.table_key_arn],
+            )

@@ -28,11 +28,13 @@ PERFORMANCE = ROOT / "docs" / "performance.md"
 SIMULATION = ROOT / "docs" / "simulation.md"
 SETTINGS = ROOT / "docs" / "settings.md"
 PERMISSIONS = ROOT / "docs" / "permissions.md"
+BATCHES = ROOT / "docs" / "batches.md"
 EXAMPLES = ROOT / "examples"
 DOCUMENTS = (
     ROOT / "README.md",
     CALLERS,
     CONTRACT,
+    BATCHES,
     DECISIONS / "README.md",
     PERFORMANCE,
     SIMULATION,
@@ -45,6 +47,7 @@ _GROUPS = {
     "stack_name": "Stack",
     "read_databases": "Data access",
     "default_database": "Queries",
+    "batch_concurrency": "Batches",
     "work_group": "Workgroup, results and retention",
     "alarm_topic_arn": "Monitoring",
     "results_key_arn": "Encryption",
@@ -342,6 +345,9 @@ _PARTS: Mapping[str, Callable[[], str]] = {
     "common-settings": _common_settings,
     "input": lambda: _schema("input"),
     "output": lambda: _schema("output"),
+    "batch-input": lambda: _schema("batch_input"),
+    "batch-output": lambda: _schema("batch_output"),
+    "batch-manifest": lambda: _schema("batch_manifest"),
     "errors": _errors,
     "error": lambda: _schema("error"),
     "causes": _causes,

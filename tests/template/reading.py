@@ -21,6 +21,20 @@ class Template:
         ((name, resource),) = self.resources(type_).items()
         return name, resource["Properties"]
 
+    def machine(self, *, batch: bool = False) -> tuple[str, Json]:
+        """Logical id and properties of the state machine that runs queries, or of the one for batches."""
+        ((name, resource),) = (
+            (name, one)
+            for name, one in self.resources("AWS::StepFunctions::StateMachine").items()
+            if one["Properties"]["StateMachineName"].endswith("-batch") is batch
+        )
+        return name, resource["Properties"]
+
+    def machine_role(self, *, batch: bool = False) -> str:
+        """Logical id of its role."""
+        role: str = self.machine(batch=batch)[1]["RoleArn"]["Fn::GetAtt"][0]
+        return role
+
     def function(self, name: str) -> tuple[str, Json]:
         """Logical id and properties of the function whose handler is functions.`name`.handler."""
         for logical_id, resource in self.resources("AWS::Lambda::Function").items():

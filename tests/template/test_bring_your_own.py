@@ -60,7 +60,7 @@ def test_the_own_bucket_may_have_another_prefix_and_key(synthesize: Synthesize) 
     }
     assert rule["BucketKeyEnabled"] is True
     expiring = [one["Prefix"] for one in properties["LifecycleConfiguration"]["Rules"] if "Prefix" in one]
-    assert expiring == [f"a/b/{digit}" for digit in "0123456789abcdef"]
+    assert expiring == [*(f"a/b/{digit}" for digit in "0123456789abcdef"), "batches/"]
     results = one(template, "AWS::Athena::WorkGroup")["WorkGroupConfiguration"]["ResultConfiguration"]
     assert text(results["OutputLocation"]) == f"s3://<{bucket}>/a/b/"
     assert results["EncryptionConfiguration"] == {"EncryptionOption": "SSE_KMS", "KmsKey": key_arn("results")}
@@ -149,7 +149,11 @@ def test_roles_have_the_boundary_the_path_and_names_with_the_prefix(brought: Tem
     assert {role["PermissionsBoundary"] for role in roles} == {BROUGHT["permissionsBoundaryArn"]}
     assert {role["Path"] for role in roles} == {"/data/"}
     assert {role["RoleName"] for role in roles} == {
-        f"acme-AthenaQueries-dev-{name}" for name in ("Executor", "Checker", "Canceller", "StateMachine")
+        f"acme-AthenaQueries-dev-{name}"
+        for name in (
+            *("Executor", "Checker", "Canceller", "StateMachine"),
+            *("Planner", "Reporter", "BatchStateMachine"),
+        )
     }
     policies = [policy["Properties"] for policy in brought.resources("AWS::IAM::ManagedPolicy").values()]
     assert {policy["Path"] for policy in policies} == {"/data/"}
@@ -174,6 +178,9 @@ def test_resources_have_the_tags(brought: Template, type_: str) -> None:
 
 def test_stages_share_no_name(synthesize: Synthesize) -> None:
     first, second = (synthesize({"stage": stage})[1] for stage in ("dev", "prod"))
-    for type_ in ("AWS::StepFunctions::StateMachine", "AWS::Athena::WorkGroup", "AWS::CloudWatch::Dashboard"):
+    for type_ in ("AWS::Athena::WorkGroup", "AWS::CloudWatch::Dashboard"):
         assert one(first, type_) != one(second, type_)
-    assert one(first, "AWS::StepFunctions::StateMachine")["StateMachineName"] == "AthenaQueries-dev"
+    names = [
+        one.machine(batch=batch)[1]["StateMachineName"] for one in (first, second) for batch in (False, True)
+    ]
+    assert names == [f"AthenaQueries-{name}" for name in ("dev", "dev-batch", "prod", "prod-batch")]

@@ -18,6 +18,7 @@ from functions.runtime import _make_session
 from infra.bundle import PYTHON, BundleError, _compile, bundle
 from tests.template.conftest import ROOT
 
+SCHEMAS = [f"statemachine/{name}.schema.json" for name in ("input", "batch_input")]
 LOCK = (ROOT / "functions" / "requirements.lock").read_text()
 
 
@@ -25,7 +26,7 @@ LOCK = (ROOT / "functions" / "requirements.lock").read_text()
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with this layout and no dependencies, which is not compiled."""
     monkeypatch.setattr("infra.bundle._compile", lambda _directory, _place: None)
-    for name in ("functions/a.py", "statemachine/input.schema.json", "statemachine/x.asl.yaml"):
+    for name in ("functions/a.py", *SCHEMAS, "statemachine/x.asl.yaml"):
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
         file.write_text("{}\n")
@@ -49,12 +50,13 @@ def test_a_changed_input_is_built_again(project: Path, name: str) -> None:
     assert (second / name).read_text() == "2\n"
 
 
-def test_the_validator_follows_the_schema(project: Path) -> None:
+@pytest.mark.parametrize("name", ["input", "batch_input"])
+def test_the_validator_follows_the_schema(project: Path, name: str) -> None:
     first = bundle(project)
-    (project / "statemachine" / "input.schema.json").write_text('{"type": "string"}\n')
+    (project / "statemachine" / f"{name}.schema.json").write_text('{"type": "string"}\n')
     second = bundle(project)
-    assert " must be string" not in (first / "functions" / "input_validator.py").read_text()
-    assert " must be string" in (second / "functions" / "input_validator.py").read_text()
+    assert " must be string" not in (first / "functions" / f"{name}_validator.py").read_text()
+    assert " must be string" in (second / "functions" / f"{name}_validator.py").read_text()
     assert not (second / "statemachine").exists()
 
 
@@ -113,7 +115,9 @@ def test_the_bundle_contains_everything_that_the_handlers_import(tmp_path: Path)
     assert not list(built.glob("boto*")), "the runtime provides it"
     assert list(built.glob("*.dist-info/METADATA"))
     assert not list(built.rglob("*.so")), "compiled for one platform, while the tests run on another"
-    handlers = "functions.executor, functions.checker, functions.canceller"
+    handlers = (
+        "functions.executor, functions.checker, functions.canceller, functions.planner, functions.reporter"
+    )
     probe = f"import {handlers}, aws_lambda_powertools as library; print(library.__file__)"
     run = subprocess.run(  # noqa: S603
         [sys.executable, "-c", probe],

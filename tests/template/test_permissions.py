@@ -79,11 +79,8 @@ ACTIONS = {
     },
 }
 STATE_MACHINE_ACTIONS = {"lambda:InvokeFunction", *WITHOUT_RESOURCE}
-
-
-def state_machine_role(template: Template) -> str:
-    role: str = template.one("AWS::StepFunctions::StateMachine")[1]["RoleArn"]["Fn::GetAtt"][0]
-    return role
+# tests/template/test_batches.py tests those of batches.
+BATCH_FUNCTIONS = ("planner", "reporter")
 
 
 @pytest.mark.parametrize("function", ACTIONS)
@@ -92,7 +89,7 @@ def test_a_function_has_exactly_these_actions(template: Template, function: str)
 
 
 def test_the_state_machine_invokes_two_functions_logs_and_traces(template: Template) -> None:
-    grants = template.grants(state_machine_role(template))
+    grants = template.grants(template.machine_role())
     assert set(grants) == STATE_MACHINE_ACTIONS
     called = [f"<{template.function(name)[0]}.Arn>" for name in ("executor", "checker")]
     assert grants["lambda:InvokeFunction"] == sorted(called)
@@ -111,7 +108,8 @@ def test_wildcards_stand_only_for_tables_objects_and_executions_of_a_named_resou
                     # A trailing * stands for the tables of a database, the objects under a prefix, or the
                     # executions of the state machine.
                     named = re.fullmatch(
-                        r"glue:table/[\w-]+/\*|s3:[^*]+/\*|<\w+\.Arn>/results/\*|states:execution:[\w-]+:\*",
+                        r"glue:table/[\w-]+/\*|s3:[^*]+/\*|<\w+\.Arn>/(results|batches)(/[\w-]+)?/\*|"
+                        r"states:execution:[\w-]+[:/]\*|states:mapRun:[\w-]+/\*",
                         resource,
                     )
                     listed_or_dropped = (action, resource) in BEYOND_THE_SETTINGS
@@ -124,14 +122,15 @@ def test_every_statement_names_its_actions_and_resources(template: Template) -> 
             assert set(statement) <= {"Sid", "Effect", "Action", "Resource", "Condition"}, statement
 
 
-def test_each_function_and_the_state_machine_has_its_own_role(template: Template) -> None:
-    roles = [template.role_of(name) for name in ACTIONS] + [state_machine_role(template)]
+def test_each_function_and_each_state_machine_has_its_own_role(template: Template) -> None:
+    machines = [template.machine_role(batch=batch) for batch in (False, True)]
+    roles = [template.role_of(name) for name in (*ACTIONS, *BATCH_FUNCTIONS)] + machines
     assert sorted(set(roles)) == sorted(template.resources("AWS::IAM::Role"))
     assert len(set(roles)) == len(roles)
     for name, role in template.resources("AWS::IAM::Role").items():
         assert "ManagedPolicyArns" not in role["Properties"], f"{name} has a managed policy of AWS"
         (trust,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
-        service = "states" if name == state_machine_role(template) else "lambda"
+        service = "states" if name in machines else "lambda"
         assert trust["Principal"] == {"Service": f"{service}.amazonaws.com"}
 
 
@@ -143,7 +142,7 @@ def test_a_function_is_confined_to_this_stack(template: Template, function: str)
     table = f"<{template.one('AWS::DynamoDB::Table')[0]}.Arn>"
     log = f"<{properties['LoggingConfig']['LogGroup']['Ref']}.Arn>"
     queue = f"<{template.one('AWS::SQS::Queue')[0]}.Arn>"
-    name = template.one("AWS::StepFunctions::StateMachine")[1]["StateMachineName"]
+    name = template.machine()[1]["StateMachineName"]
     for action, resources in grants.items():
         service = action.split(":")[0]
         if action == "athena:GetDataCatalog":
@@ -261,7 +260,8 @@ def test_the_code_makes_exactly_the_calls_that_are_allowed(template: Template) -
                 ):
                     calls.add((client, call))
     made = {f"{services[client]}:{call.title().replace('_', '')}" for client, call in calls}
-    allowed = set[str]().union(*(template.grants(template.role_of(name)) for name in ACTIONS))
+    roles = [template.role_of(name) for name in (*ACTIONS, *BATCH_FUNCTIONS)]
+    allowed = set[str]().union(*map(template.grants, roles))
     # StartQueryExecution needs these for statements on prepared statements, and for a catalog.
     implied = {"athena:GetDataCatalog"} | {
         f"athena:{verb}PreparedStatement" for verb in ("Get", "Create", "Update", "Delete")

@@ -54,7 +54,7 @@ def test_it_needs_no_bootstrapped_environment(body: Json) -> None:
 
 def test_every_function_has_its_code_from_the_parameters(body: Json) -> None:
     functions = [one for one in body["Resources"].values() if one["Type"] == "AWS::Lambda::Function"]
-    assert len(functions) == 3
+    assert len(functions) == 5
     for function in functions:
         assert function["Properties"]["Code"] == {
             "S3Bucket": {"Ref": "CodeBucket"},

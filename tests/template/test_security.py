@@ -93,9 +93,9 @@ def test_every_log_expires_and_is_deleted_with_the_stack(template: Template) -> 
         one["Properties"]["LoggingConfig"]["LogGroup"]["Ref"]
         for one in template.resources("AWS::Lambda::Function").values()
     }
-    _, machine = template.one("AWS::StepFunctions::StateMachine")
-    (destination,) = machine["LoggingConfiguration"]["Destinations"]
-    written.add(re.findall(r"\w+", text(destination["CloudWatchLogsLogGroup"]["LogGroupArn"]))[0])
+    for batch in (False, True):
+        (destination,) = template.machine(batch=batch)[1]["LoggingConfiguration"]["Destinations"]
+        written.add(re.findall(r"\w+", text(destination["CloudWatchLogsLogGroup"]["LogGroupArn"]))[0])
     assert written == set(logs), "each writer has its own log, owned by the stack"
 
 

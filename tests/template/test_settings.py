@@ -49,6 +49,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("sweepMinutes", 0, "a whole number from 1 to 60"),
     ("pollGrowth", 0.01, "a number from 0.05 to 1"),
     ("runbookUrl", "https://wiki#runbook", "a URL or a path, without # and spaces"),
+    ("batchConcurrency", 0, "a whole number from 1 to 1000"),
+    ("batchesPrefix", "/batches/", "a key prefix that ends with a slash"),
     ("workGroup", "a b", "the name of an Athena workgroup"),
     ("resultsBucket", "s3://results", "the name of an S3 bucket"),
     ("resultsPrefix", "results", "a key prefix that ends with a slash"),
@@ -160,7 +162,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
         {"roleNamePrefix": "a-company-unit-", "stackName": "x" * 50},
         (
             "settings roleNamePrefix, stackName and stage make the role name "
-            f"a-company-unit-{'x' * 50}-StateMachine; IAM allows 64 characters"
+            f"a-company-unit-{'x' * 50}-BatchStateMachine; IAM allows 64 characters"
         ),
     ),
 ]

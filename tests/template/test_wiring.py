@@ -9,23 +9,35 @@ from typing import Any
 import pytest
 
 from functions.events import EXECUTION_STATUS_CHANGE, QUERY_STATE_CHANGE
+from functions.settings import BatchSettings
 from functions.settings import Settings as FunctionSettings
-from infra.document import render_document
+from infra.document import BATCH_SOURCE, SOURCE, render_document
 from tests.template.conftest import ROOT, Synthesize
 from tests.template.reading import Json, Template, text
 
-FUNCTIONS = ("executor", "checker", "canceller")
-TARGETS = {"aws.athena": "checker", "aws.states": "canceller"}
+SETTINGS = {
+    **dict.fromkeys(("executor", "checker", "canceller"), FunctionSettings),
+    **dict.fromkeys(("planner", "reporter"), BatchSettings),
+}
+FUNCTIONS = tuple(SETTINGS)
+# The source of the events that each function receives.
+TARGETS = {"checker": "aws.athena", "canceller": "aws.states", "reporter": "aws.states"}
 
 
-def rules(template: Template) -> dict[str, Json]:
-    """Event source to the properties of the rule for it."""
-    found = [rule["Properties"] for rule in template.resources("AWS::Events::Rule").values()]
-    return {rule["EventPattern"]["source"][0]: rule for rule in found if "EventPattern" in rule}
+def rule_for(template: Template, function: str) -> Json:
+    """Properties of the rule that sends the function events of a pattern."""
+    logical_id, _ = template.function(function)
+    (rule,) = (
+        rule["Properties"]
+        for rule in template.resources("AWS::Events::Rule").values()
+        if "EventPattern" in rule["Properties"]
+        and [text(one["Arn"]) for one in rule["Properties"]["Targets"]] == [f"<{logical_id}.Arn>"]
+    )
+    return rule
 
 
 def test_the_checker_receives_the_terminal_states_of_the_workgroup_s_queries(template: Template) -> None:
-    rule = rules(template)["aws.athena"]
+    rule = rule_for(template, "checker")
     assert rule["EventPattern"] == {
         "source": ["aws.athena"],
         "detail-type": ["Athena Query State Change"],
@@ -37,23 +49,25 @@ def test_the_checker_receives_the_terminal_states_of_the_workgroup_s_queries(tem
     assert rule["State"] == "ENABLED"
 
 
-def test_the_canceller_receives_each_execution_that_ended_without_success(template: Template) -> None:
-    rule = rules(template)["aws.states"]
+@pytest.mark.parametrize(("function", "batch"), [("canceller", False), ("reporter", True)])
+def test_a_function_receives_each_execution_that_ended_without_success(
+    template: Template, function: str, batch: bool
+) -> None:
+    rule = rule_for(template, function)
     assert rule["EventPattern"] == {
         "source": ["aws.states"],
         "detail-type": ["Step Functions Execution Status Change"],
         "detail": {
-            "stateMachineArn": [{"Ref": template.one("AWS::StepFunctions::StateMachine")[0]}],
+            "stateMachineArn": [{"Ref": template.machine(batch=batch)[0]}],
             "status": ["FAILED", "TIMED_OUT", "ABORTED"],
         },
     }
     assert rule["State"] == "ENABLED"
 
 
-@pytest.mark.parametrize(("source", "function"), TARGETS.items())
-def test_events_are_retried_for_a_day_and_not_stored(template: Template, source: str, function: str) -> None:
-    (target,) = rules(template)[source]["Targets"]
-    assert text(target["Arn"]) == f"<{template.function(function)[0]}.Arn>"
+@pytest.mark.parametrize("function", TARGETS)
+def test_events_are_retried_for_a_day_and_not_stored(template: Template, function: str) -> None:
+    (target,) = rule_for(template, function)["Targets"]
     assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 24 * 3600, "MaximumRetryAttempts": 185}
     assert "DeadLetterConfig" not in target, "EventBridge would store the whole event, with SQL in it"
 
@@ -101,16 +115,18 @@ EVENTS = {
         },
     },
 }
-# What functions/checker.py and functions/canceller.py read of the detail.
+# What the functions read of the detail.
 FIELDS = {
     "aws.athena": {"queryExecutionId", "currentState", "workgroupName"},
     "aws.states": {"executionArn", "status", "redriveCount"},
 }
 
 
-@pytest.mark.parametrize("source", TARGETS)
-def test_a_rule_passes_ids_and_states_and_no_field_that_can_hold_sql(template: Template, source: str) -> None:
-    (target,) = rules(template)[source]["Targets"]
+@pytest.mark.parametrize(("function", "source"), TARGETS.items())
+def test_a_rule_passes_ids_and_states_and_no_field_that_can_hold_sql(
+    template: Template, function: str, source: str
+) -> None:
+    (target,) = rule_for(template, function)["Targets"]
     transformer = target["InputTransformer"]
     body = transformer["InputTemplate"]
     for name, path in transformer["InputPathsMap"].items():
@@ -128,7 +144,7 @@ def test_a_rule_passes_ids_and_states_and_no_field_that_can_hold_sql(template: T
     }
 
 
-@pytest.mark.parametrize("function", TARGETS.values())
+@pytest.mark.parametrize("function", TARGETS)
 def test_only_its_rules_may_invoke_a_function(template: Template, function: str) -> None:
     logical_id, _ = template.function(function)
     own = {
@@ -150,7 +166,7 @@ def test_only_the_functions_send_dead_letters(template: Template) -> None:
     assert {statement["Effect"] for statement in policy["PolicyDocument"]["Statement"]} == {"Deny"}
 
 
-@pytest.mark.parametrize("function", TARGETS.values())
+@pytest.mark.parametrize("function", TARGETS)
 def test_an_event_that_a_function_cannot_handle_goes_to_the_dead_letter_queue(
     template: Template, function: str
 ) -> None:
@@ -183,9 +199,14 @@ def test_the_environment_is_exactly_what_the_functions_read(template: Template, 
     variables = template.function(function)[1]["Environment"]["Variables"]
     given = {name: text(value) for name, value in variables.items()}
     environment = Environment({**given, "AWS_REGION": "eu-west-1"})
-    settings = FunctionSettings.from_environment(environment)
+    settings = SETTINGS[function].from_environment(environment)
     assert settings.task_table == f"<{template.one('AWS::DynamoDB::Table')[0]}>"
-    assert settings.work_group == f"<{template.one('AWS::Athena::WorkGroup')[0]}>"
+    if isinstance(settings, FunctionSettings):
+        assert settings.work_group == f"<{template.one('AWS::Athena::WorkGroup')[0]}>"
+    else:
+        assert settings.batches_bucket == f"<{template.one('AWS::S3::Bucket')[0]}>"
+        machine = template.machine(batch=True)[1]["StateMachineName"]
+        assert settings.batch_state_machine_arn == f"states:stateMachine:{machine}"
     powertools = {name for name in given if name.startswith("POWERTOOLS_")}
     assert set(given) - powertools == environment.read - {"AWS_REGION"}
 
@@ -219,26 +240,37 @@ def test_the_settings_reach_the_functions_and_the_document(synthesize: Synthesiz
         "POWERTOOLS_SERVICE_NAME": "Lab",
         "POWERTOOLS_METRICS_NAMESPACE": "AthenaQueries",
     }
-    _, machine = template.one("AWS::StepFunctions::StateMachine")
+    _, machine = template.machine()
     values = machine["DefinitionSubstitutions"]
     assert (values["PatienceSeconds"], values["BackOffSeconds"]) == ("7", "4")
     _, work_group = template.one("AWS::Athena::WorkGroup")
     assert work_group["WorkGroupConfiguration"]["BytesScannedCutoffPerQuery"] == 10_000_000
 
 
-def test_the_document_is_deployed_unchanged_with_every_substitution_defined(template: Template) -> None:
-    _, machine = template.one("AWS::StepFunctions::StateMachine")
-    document = render_document()
+DOCUMENTS = {
+    False: (SOURCE, {"ExecutorArn": "executor", "CheckerArn": "checker"}),
+    True: (BATCH_SOURCE, {"PlannerArn": "planner", "ReporterArn": "reporter"}),
+}
+
+
+@pytest.mark.parametrize("batch", DOCUMENTS)
+def test_a_document_is_deployed_unchanged_with_every_substitution_defined(
+    template: Template, batch: bool
+) -> None:
+    source, functions = DOCUMENTS[batch]
+    _, machine = template.machine(batch=batch)
+    document = render_document(source)
     assert json.loads(machine["DefinitionString"]) == json.loads(document)
     wanted = set(re.findall(r"\$\{(\w+)\}", document))
     assert wanted == set(machine["DefinitionSubstitutions"])
-    for name, function in (("ExecutorArn", "executor"), ("CheckerArn", "checker")):
+    for name, function in functions.items():
         assert text(machine["DefinitionSubstitutions"][name]) == f"<{template.function(function)[0]}.Arn>"
 
 
-def test_the_state_machine_logs_without_execution_data_and_traces(template: Template) -> None:
-    _, machine = template.one("AWS::StepFunctions::StateMachine")
-    assert machine["StateMachineType"] == "STANDARD", "Express has no callbacks"
+@pytest.mark.parametrize("batch", DOCUMENTS)
+def test_a_state_machine_logs_without_execution_data_and_traces(template: Template, batch: bool) -> None:
+    _, machine = template.machine(batch=batch)
+    assert machine["StateMachineType"] == "STANDARD", "Express has no callbacks and no Distributed Map"
     assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False, (
         "it contains the SQL and the token"
     )
@@ -260,22 +292,35 @@ def tasks(states: Json) -> Iterator[Json]:
     yield from (state for state in states.values() if state["Type"] == "Task")
 
 
-def test_time_limits_are_consistent(template: Template) -> None:
-    limits = {name: template.function(name)[1]["Timeout"] for name in FUNCTIONS}
-    document = json.loads(template.one("AWS::StepFunctions::StateMachine")[1]["DefinitionString"])
+@pytest.mark.parametrize("batch", DOCUMENTS)
+def test_a_state_outlasts_its_function(template: Template, batch: bool) -> None:
+    _, functions = DOCUMENTS[batch]
+    limits = {name: template.function(one)[1]["Timeout"] for name, one in functions.items()}
+    document = json.loads(template.machine(batch=batch)[1]["DefinitionString"])
     for task in tasks(document["States"]):
         if task["Resource"].endswith("lambda:invoke"):
-            assert task["TimeoutSeconds"] > limits["checker"], "the state times out before its function"
+            (name,) = re.findall(r"\w+", task["Arguments"]["FunctionName"])
+            assert task["TimeoutSeconds"] > limits[name], "the state times out before its function"
+
+
+def test_items_outlive_executions_and_children_outlive_queries(template: Template) -> None:
+    document, batches = (
+        json.loads(template.machine(batch=batch)[1]["DefinitionString"]) for batch in (False, True)
+    )
     _, table = template.one("AWS::DynamoDB::Table")
     assert table["TimeToLiveSpecification"] == {"AttributeName": "ExpiresAt", "Enabled": True}
     ttl_seconds = int(template.function("executor")[1]["Environment"]["Variables"]["TASK_TTL_DAYS"]) * 86_400
     assert ttl_seconds > document["TimeoutSeconds"], "an item expires before its execution ends"
+    child = batches["States"]["Run queries"]["ItemProcessor"]["States"]["Run query"]
+    assert document["TimeoutSeconds"] < child["TimeoutSeconds"] < batches["TimeoutSeconds"]
 
 
 def test_the_outputs_name_what_callers_and_tools_need(template: Template) -> None:
     names = {name: text(output["Value"]) for name, output in template.body["Outputs"].items()}
     assert names == {
-        "StateMachineArn": f"<{template.one('AWS::StepFunctions::StateMachine')[0]}>",
+        "StateMachineArn": f"<{template.machine()[0]}>",
+        "BatchStateMachineArn": f"<{template.machine(batch=True)[0]}>",
+        "BatchesLocation": f"s3://<{template.one('AWS::S3::Bucket')[0]}>/batches/",
         "StateMachineAliasArn": f"<{template.one('AWS::StepFunctions::StateMachineAlias')[0]}.Arn>",
         "WorkGroupName": f"<{template.one('AWS::Athena::WorkGroup')[0]}>",
         "ResultsBucketName": f"<{template.one('AWS::S3::Bucket')[0]}>",
@@ -283,6 +328,7 @@ def test_the_outputs_name_what_callers_and_tools_need(template: Template) -> Non
         "ExecutorFunctionName": f"<{template.function('executor')[0]}>",
         "CheckerFunctionName": f"<{template.function('checker')[0]}>",
         "CancellerFunctionName": f"<{template.function('canceller')[0]}>",
+        "ReporterFunctionName": f"<{template.function('reporter')[0]}>",
         "DeadLetterQueueUrl": f"<{template.one('AWS::SQS::Queue')[0]}>",
         "DashboardName": f"<{template.one('AWS::CloudWatch::Dashboard')[0]}>",
     }
@@ -294,16 +340,15 @@ def test_other_stacks_find_the_state_machine_and_the_results_in_parameters(templ
         for one in template.resources("AWS::SSM::Parameter").values()
     }
     assert parameters == {
-        "/athena-queries/AthenaQueries/state-machine-arn": (
-            f"<{template.one('AWS::StepFunctions::StateMachine')[0]}>"
-        ),
+        "/athena-queries/AthenaQueries/state-machine-arn": (f"<{template.machine()[0]}>"),
+        "/athena-queries/AthenaQueries/batch-state-machine-arn": f"<{template.machine(batch=True)[0]}>",
         "/athena-queries/AthenaQueries/results-bucket": f"<{template.one('AWS::S3::Bucket')[0]}>",
         "/athena-queries/AthenaQueries/results-prefix": "results/",
     }
 
 
 def test_each_revision_is_a_version_that_stays_and_the_alias_follows(template: Template) -> None:
-    machine, _ = template.one("AWS::StepFunctions::StateMachine")
+    machine, _ = template.machine()
     ((version, resource),) = template.resources("AWS::StepFunctions::StateMachineVersion").items()
     assert resource["Properties"] == {
         "StateMachineArn": {"Ref": machine},

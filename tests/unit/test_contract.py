@@ -228,7 +228,7 @@ def test_deep_nesting_is_refused(depth: int) -> None:
 
 def test_a_missing_setting_is_named() -> None:
     with pytest.raises(InvalidSetting, match="TASK_TABLE is not set"):
-        Settings.from_environment({})
+        Settings.from_environment({"AWS_REGION": "eu-west-1"})
 
 
 def test_a_setting_that_must_be_a_number_is_named() -> None:
