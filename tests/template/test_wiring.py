@@ -15,7 +15,7 @@ from infra.document import BATCH_SOURCE, SOURCE, render_document
 from tests.template.conftest import ROOT, Synthesize
 from tests.template.reading import Json, Template, text
 
-SETTINGS = {
+SETTINGS: dict[str, type[FunctionSettings | BatchSettings]] = {
     **dict.fromkeys(("executor", "checker", "canceller"), FunctionSettings),
     **dict.fromkeys(("planner", "reporter"), BatchSettings),
 }
@@ -27,6 +27,7 @@ TARGETS = {"checker": "aws.athena", "canceller": "aws.states", "reporter": "aws.
 def rule_for(template: Template, function: str) -> Json:
     """Properties of the rule that sends the function events of a pattern."""
     logical_id, _ = template.function(function)
+    rule: Json
     (rule,) = (
         rule["Properties"]
         for rule in template.resources("AWS::Events::Rule").values()

@@ -245,7 +245,7 @@ def test_a_file_has_a_query_in_each_line(batch: Batch) -> None:
 
 def test_the_documented_input_is_accepted(batch: Batch) -> None:
     page = (Path(__file__).parents[2] / "docs" / "batches.md").read_text()
-    (example,) = code_blocks(page, "json batch-input")
+    (example,) = code_blocks(page, "json")
     assert batch.plan(json.loads(example))["ToRun"] == 2
 
 
