@@ -31,6 +31,7 @@ SETTINGS: Mapping[str, str] = {
     "patienceSeconds": "5",
     "pollSeconds": "2",
     "backOffSeconds": "1",
+    "batchConcurrency": "4",
     "defaultDatabase": sample_data.DATABASE,
     "readDatabases": sample_data.DATABASE,
     "readPrefixes": f"{sample_data.BUCKET}/{sample_data.DATABASE}/,{sample_data.ARRIVALS}/",

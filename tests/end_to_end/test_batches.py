@@ -1,0 +1,219 @@
+"""A batch on the deployed stack: its manifest, its concurrency, its abort and its re-run.
+
+`make test-batch` runs it with 300 queries, 30 of them bad.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from infra.settings import Settings
+from local.stack import SETTINGS
+from ops.execution import Run, follow, start
+from tests.end_to_end.conftest import Deployment, Eventually
+
+QUERIES = int(os.environ.get("BATCH_QUERIES", "24"))
+# One query in ten is bad, and at least one of each kind.
+BAD = max(6, QUERIES // 10)
+CONCURRENCY = int(SETTINGS.get("batchConcurrency", Settings().batch_concurrency))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bad:
+    """A kind of bad query: its input, the error it ends with, and a part of the reason."""
+
+    document: dict[str, Any]
+    error: str
+    reason: str
+
+
+def bad_queries(deployment: Deployment) -> list[Bad]:
+    return [
+        Bad(document={"Sql": "SELECT 1"}, error="InvalidInput", reason="must not contain {'Sql'}"),
+        Bad(
+            document={"QueryString": "SELECT 1 -- " + "x" * 261_000},
+            error="InvalidInput",
+            reason="a batch passes at most",
+        ),
+        Bad(document={"QueryString": "SELEKT 1"}, error="InvalidRequest", reason="SELEKT"),
+        Bad(document={"QueryString": "SELECT nope FROM airlines"}, error="Failed", reason="nope"),
+        Bad(document={"QueryString": "SELECT CAST('a' AS integer)"}, error="Failed", reason="CAST"),
+        Bad(
+            document={"QueryString": deployment.slow_query(), "TimeoutSeconds": 1},
+            error="TimedOut",
+            reason="TimeoutSeconds",
+        ),
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batches:
+    deployment: Deployment
+
+    def upload(self, name: str, queries: list[dict[str, Any]]) -> str:
+        """Store the queries as callers do; return the URI."""
+        location = f"{self.deployment.stack.outputs['BatchesLocation']}{name}.jsonl"
+        place = urlsplit(location)
+        body = "\n".join(json.dumps(query) for query in queries)
+        self.deployment.client("s3").put_object(Bucket=place.netloc, Key=place.path[1:], Body=body.encode())
+        return location
+
+    def start(self, document: dict[str, Any]) -> str:
+        arn = self.deployment.stack.outputs["BatchStateMachineArn"]
+        return start(self.deployment.client("stepfunctions"), arn, document)
+
+    def run(self, document: dict[str, Any]) -> Run:
+        return follow(self.deployment.client("stepfunctions"), self.start(document))
+
+    def manifest_of(self, execution_arn: str) -> str:
+        machine, name = execution_arn.split(":")[-2:]
+        return f"{self.deployment.stack.outputs['BatchesLocation']}{machine}/{name}/manifest.jsonl"
+
+    def rows(self, location: str) -> list[dict[str, Any]] | None:
+        """The manifest's rows; None if there is none yet."""
+        s3, place = self.deployment.client("s3"), urlsplit(location)
+        try:
+            answer = s3.get_object(Bucket=place.netloc, Key=place.path[1:])
+        except s3.exceptions.NoSuchKey:
+            return None
+        return [json.loads(line) for line in answer["Body"].read().splitlines()]
+
+    def executions(self, execution_arn: str) -> Iterator[dict[str, Any]]:
+        """The executions of the batch's queries."""
+        name = execution_arn.rpartition(":")[2]
+        pages = (
+            self.deployment.client("stepfunctions")
+            .get_paginator("list_executions")
+            .paginate(stateMachineArn=self.deployment.stack.outputs["StateMachineArn"])
+        )
+        for page in pages:
+            yield from (one for one in page["executions"] if one["name"].startswith(f"{name}-"))
+
+
+@pytest.fixture
+def batches(deployment: Deployment) -> Batches:
+    return Batches(deployment=deployment)
+
+
+def most_at_once(queries: list[dict[str, Any]]) -> int:
+    """How many of the queries were active at the same time, by Athena's records."""
+    moments = [
+        *((query["Status"]["SubmissionDateTime"], 1) for query in queries),
+        *((query["Status"]["CompletionDateTime"], -1) for query in queries),
+    ]
+    active = most = 0
+    # Of two events in the same millisecond, the end is counted first.
+    for _, step in sorted(moments):
+        active += step
+        most = max(most, active)
+    return most
+
+
+def test_a_batch_with_bad_queries_runs_all_and_its_re_run_runs_only_the_bad_ones(
+    batches: Batches, deployment: Deployment
+) -> None:
+    kinds = bad_queries(deployment)
+    # Bad queries are spread over the batch.
+    bad = {number * QUERIES // BAD: kinds[number % len(kinds)] for number in range(BAD)}
+    queries = [
+        {
+            "Name": f"query {number}",
+            **(bad[number].document if number in bad else {"QueryString": f"SELECT {number} AS n"}),
+        }
+        for number in range(QUERIES)
+    ]
+    document = {"Batch": "nightly", "QueriesLocation": batches.upload("nightly", queries)}
+
+    ended = batches.run(document)
+
+    assert ended.output is not None, ended.cause
+    summary = {name: ended.output[name] for name in ("Queries", "Succeeded", "NotSucceeded", "CarriedOver")}
+    assert summary == {
+        "Queries": QUERIES,
+        "Succeeded": QUERIES - BAD,
+        "NotSucceeded": BAD,
+        "CarriedOver": 0,
+    }
+    assert sum(ended.output["Errors"].values()) == BAD
+    rows = batches.rows(ended.output["Manifest"])
+    assert rows is not None
+    assert [row["Position"] for row in rows] == list(range(1, QUERIES + 1))
+    assert [row["Name"] for row in rows] == [query["Name"] for query in queries]
+    for number, row in enumerate(rows):
+        if number in bad:
+            assert (row["State"], row["Error"]) == ("FAILED", f"AthenaQuery.{bad[number].error}"), row
+            assert bad[number].reason in row["Reason"]
+        else:
+            assert (row["State"], row["Error"]) == ("SUCCEEDED", None), row
+            query = deployment.query(row["QueryId"])
+            assert query["Query"] == queries[number]["QueryString"]
+            assert query["ResultConfiguration"]["OutputLocation"] == row["OutputLocation"]
+    started = [deployment.query(row["QueryId"]) for row in rows if row["QueryId"]]
+    assert 1 < most_at_once(started) <= CONCURRENCY
+
+    again = batches.run({**document, "PreviousManifest": ended.output["Manifest"]})
+
+    assert again.output is not None
+    assert (again.output["CarriedOver"], again.output["NotSucceeded"]) == (QUERIES - BAD, BAD)
+    ran = {int(one["name"].rpartition("-")[2]) - 1 for one in batches.executions(again.arn)}
+    assert ran == set(bad)
+
+
+def test_an_aborted_batch_leaves_nothing_running_and_a_manifest(
+    batches: Batches, deployment: Deployment, eventually: Eventually
+) -> None:
+    query = {"QueryString": deployment.slow_query()}
+    arn = batches.start({"Queries": [query] * (3 * CONCURRENCY)})
+
+    def running() -> list[str]:
+        return [
+            query_id
+            for one in batches.executions(arn)
+            for query_id in deployment.running_queries(one["executionArn"])
+        ]
+
+    queries = eventually(lambda: len(found := running()) == CONCURRENCY and found)
+
+    deployment.client("stepfunctions").stop_execution(executionArn=arn)
+
+    def stopped() -> bool:
+        states = {deployment.query(one)["Status"]["State"] for one in queries}
+        return states == {"CANCELLED"} and not any(
+            one["status"] == "RUNNING" for one in batches.executions(arn)
+        )
+
+    eventually(stopped)
+    assert not running(), "no other query has started"
+    rows = eventually(lambda: batches.rows(batches.manifest_of(arn)))
+    assert len(rows) == 3 * CONCURRENCY
+    assert {row["State"] for row in rows} == {"ABORTED", "NOT_STARTED"}
+    assert sum(row["State"] == "ABORTED" for row in rows) == CONCURRENCY
+
+
+def test_past_the_tolerated_failures_a_batch_stops_what_runs(
+    batches: Batches, deployment: Deployment, eventually: Eventually
+) -> None:
+    bad, slow = {"QueryString": "SELECT nope FROM airlines"}, {"QueryString": deployment.slow_query()}
+    ended = batches.run({"Queries": [slow, bad, bad, slow], "ToleratedFailureCount": 1})
+
+    assert ended.error == "States.ExceedToleratedFailureThreshold"
+    rows = eventually(lambda: batches.rows(batches.manifest_of(ended.arn)))
+    assert [row["Error"] for row in rows[1:3]] == ["AthenaQuery.Failed"] * 2
+    for row in (rows[0], rows[3]):
+        assert row["State"] in ("ABORTED", "NOT_STARTED")
+    eventually(lambda: not any(one["status"] == "RUNNING" for one in batches.executions(ended.arn)))
+    for one in batches.executions(ended.arn):
+        eventually(lambda arn=one["executionArn"]: not deployment.running_queries(arn))
+
+
+def test_a_malformed_batch_is_refused_and_starts_nothing(batches: Batches) -> None:
+    ended = batches.run({"Queries": [{"Name": "a"}, {"Name": "a"}]})
+
+    assert ended.error == "AthenaBatch.InvalidInput"
+    assert ended.cause == "input.Queries[1] has the name of input.Queries[0]"
+    assert not list(batches.executions(ended.arn))
