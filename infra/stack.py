@@ -86,6 +86,7 @@ class QueryStack(Stack):
             )
             outputs["BatchStateMachineArn"] = batches.state_machine.state_machine_arn
             outputs["BatchesLocation"] = engine.results.bucket.s3_url_for_object(settings.batches_prefix)
+            outputs["PlannerFunctionName"] = batches.planner.function.function_name
             outputs["ReporterFunctionName"] = batches.reporter.function.function_name
             parameters["batch-state-machine-arn"] = batches.state_machine.state_machine_arn
         for name, value in outputs.items():

@@ -94,6 +94,14 @@ class Batches:
         for page in pages:
             yield from (one for one in page["executions"] if one["name"].startswith(f"{name}-"))
 
+    def running(self, execution_arn: str) -> list[str]:
+        """The queries of the batch that Athena runs."""
+        return [
+            query_id
+            for one in self.executions(execution_arn)
+            for query_id in self.deployment.running_queries(one["executionArn"])
+        ]
+
 
 @pytest.fixture
 def batches(deployment: Deployment) -> Batches:
@@ -170,14 +178,7 @@ def test_an_aborted_batch_leaves_nothing_running_and_a_manifest(
     query = {"QueryString": deployment.slow_query()}
     arn = batches.start({"Queries": [query] * (3 * CONCURRENCY)})
 
-    def running() -> list[str]:
-        return [
-            query_id
-            for one in batches.executions(arn)
-            for query_id in deployment.running_queries(one["executionArn"])
-        ]
-
-    queries = eventually(lambda: len(found := running()) == CONCURRENCY and found)
+    queries = eventually(lambda: len(found := batches.running(arn)) == CONCURRENCY and found)
 
     deployment.client("stepfunctions").stop_execution(executionArn=arn)
 
@@ -188,7 +189,7 @@ def test_an_aborted_batch_leaves_nothing_running_and_a_manifest(
         )
 
     eventually(stopped)
-    assert not running(), "no other query has started"
+    assert not batches.running(arn), "no other query has started"
     rows = eventually(lambda: batches.rows(batches.manifest_of(arn)))
     assert len(rows) == 3 * CONCURRENCY
     assert {row["State"] for row in rows} == {"ABORTED", "NOT_STARTED"}
@@ -206,9 +207,7 @@ def test_past_the_tolerated_failures_a_batch_stops_what_runs(
     assert [row["Error"] for row in rows[1:3]] == ["AthenaQuery.Failed"] * 2
     for row in (rows[0], rows[3]):
         assert row["State"] in ("ABORTED", "NOT_STARTED")
-    eventually(lambda: not any(one["status"] == "RUNNING" for one in batches.executions(ended.arn)))
-    for one in batches.executions(ended.arn):
-        eventually(lambda arn=one["executionArn"]: not deployment.running_queries(arn))
+    eventually(lambda: not batches.running(ended.arn))
 
 
 def test_a_malformed_batch_is_refused_and_starts_nothing(batches: Batches) -> None:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from functions.queries import CLAIM
 from functions.task_table import Entry, Statement, TaskTable
@@ -73,12 +74,13 @@ class Trial(Deployment):
         """Run an execution up to its end, or to the first fault that the state machine would retry."""
         arn = self.start(document)
         failure: str | None
-        (failure,) = self.wait(lambda: self._ended_or_failed(arn), "the execution ends")
+        (failure,) = self.wait(lambda: self.ended_or_failed(arn), "the execution ends")
         self.client("stepfunctions").stop_execution(executionArn=arn)
         self.settle()
         return failure
 
-    def _ended_or_failed(self, arn: str) -> tuple[str | None] | None:
+    def ended_or_failed(self, arn: str) -> tuple[str | None] | None:
+        """What an execution that has ended, or whose task has failed, failed with; None while it runs."""
         stepfunctions = self.client("stepfunctions")
         answer = stepfunctions.describe_execution(executionArn=arn)
         if answer["status"] != "RUNNING":
@@ -211,6 +213,66 @@ def _claim(trial: Trial) -> str | None:
     return error
 
 
+def _run_batch(trial: Trial) -> str | None:
+    """Run a batch of one query from a file, up to its end or to the first fault that would be retried."""
+    location = f"{trial.stack.outputs['BatchesLocation']}one.jsonl"
+    place = urlsplit(location)
+    trial.client("s3").put_object(
+        Bucket=place.netloc, Key=place.path[1:], Body=json.dumps({"QueryString": "SELECT 1"}).encode()
+    )
+    stepfunctions = trial.client("stepfunctions")
+    arn = start(stepfunctions, trial.stack.outputs["BatchStateMachineArn"], {"QueriesLocation": location})
+    (failure,) = trial.wait(lambda: trial.ended_or_failed(arn), "the batch ends")
+    stepfunctions.stop_execution(executionArn=arn)
+    trial.settle()
+    trial.dead_letter()
+    if failure is None:
+        states = json.loads(stepfunctions.describe_execution(executionArn=arn)["output"])["States"]
+        return None if states == {"SUCCEEDED": 1} else f"the state of the query is {next(iter(states))}"
+    return str(failure)
+
+
+def _late_query(trial: Trial) -> str | None:
+    """Let a query start after its batch was aborted: the reporter stops it."""
+    trial.stack.deliver_events("off")
+    stepfunctions, machine = trial.client("stepfunctions"), trial.stack.outputs["StateMachineArn"]
+    batch_machine = trial.stack.outputs["BatchStateMachineArn"]
+    batch = start(stepfunctions, batch_machine, {"Queries": [{"QueryString": SLOW}] * 9})
+    name = batch.rpartition(":")[2]
+
+    def executions() -> list[str]:
+        listed = stepfunctions.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"]
+        return [one["executionArn"] for one in listed if one["name"].startswith(name)]
+
+    def running() -> list[str]:
+        arns = executions()
+        return arns if all(trial.running_queries(arn) for arn in arns) else []
+
+    first = trial.wait(running, "the queries run")
+    stepfunctions.stop_execution(executionArn=batch)
+    trial.wait(lambda: not executions(), "the executions end")
+    # As a child execution would start it.
+    parent = batch_machine.replace(":stateMachine:", ":execution:") + "/Queries:1"
+    late = stepfunctions.start_execution(
+        stateMachineArn=machine,
+        name=f"{name}-00009",
+        input=json.dumps({"QueryString": SLOW, "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID": parent}),
+    )["executionArn"]
+    trial.wait(lambda: trial.running_queries(late), "the query runs")
+    detail = {"executionArn": batch, "status": "ABORTED", "redriveCount": 0}
+    error = trial.invoke(
+        "Reporter", {"detail-type": "Step Functions Execution Status Change", "detail": detail}
+    )
+    status = stepfunctions.describe_execution(executionArn=late)["status"]
+    stepfunctions.stop_execution(executionArn=late)
+    for arn in (late, *first):
+        for query_id in trial.running_queries(arn):
+            trial.client("athena").stop_query_execution(QueryExecutionId=query_id)
+    trial.stack.deliver_events("normal")
+    trial.settle()
+    return error or (None if status == "ABORTED" else "the query still runs")
+
+
 def _lose_event(name: str) -> Callable[[Trial], str | None]:
     """Let an asynchronous invocation fail: it becomes a dead letter."""
 
@@ -257,6 +319,8 @@ CLAIM_START = Operation(title="the end of an execution with an unconfirmed start
 SWEEP = Operation(
     title="the sweep", run=lambda trial: trial.invoke("Canceller", {"detail-type": "Scheduled Event"})
 )
+RUN_BATCH = Operation(title="a batch of one query", run=_run_batch)
+LATE_QUERY = Operation(title="the event of an aborted batch of which a query starts late", run=_late_query)
 
 
 def lose_event(name: str) -> Operation:

@@ -64,6 +64,11 @@ _FUNCTION: Mapping[str, Row] = {
     "UseTableKey": _TABLE_KEY,
 }
 
+_STATE_MACHINE: Mapping[str, Row] = {
+    "DeliverLog": NotEnforced("Step Functions delivers no log", f"{_STEP_FUNCTIONS}/cw-logs.html"),
+    "WriteTraces": NotEnforced(_NO_TRACES, f"{_STEP_FUNCTIONS}/concepts-xray-tracing.html"),
+}
+
 # Role, statement: numbers in a Sid are left out, since a long statement is split into numbered parts.
 ROWS: Mapping[str, Mapping[str, Row]] = {
     "Executor": {
@@ -122,9 +127,41 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
         "UseResultsKey": _RESULTS_KEY,
     },
     "StateMachine": {
+        **_STATE_MACHINE,
         "InvokeFunctions": operations.ANY_QUERY,
-        "DeliverLog": NotEnforced("Step Functions delivers no log", f"{_STEP_FUNCTIONS}/cw-logs.html"),
-        "WriteTraces": NotEnforced(_NO_TRACES, f"{_STEP_FUNCTIONS}/concepts-xray-tracing.html"),
+    },
+    "Planner": {
+        "WriteTraces": _FUNCTION["WriteTraces"],
+        "AttachToVpc": _FUNCTION["AttachToVpc"],
+        "WriteLog": operations.log("Planner"),
+        "ReadBatches": operations.RUN_BATCH,
+        "WritePlans": operations.RUN_BATCH,
+        "UseResultsKey": _RESULTS_KEY,
+    },
+    "Reporter": {
+        **_FUNCTION,
+        "WriteLog": operations.log("Reporter"),
+        "SendDeadLetters": operations.lose_event("Reporter"),
+        "AccessFiles": operations.RUN_BATCH,
+        "ListBatches": operations.LATE_QUERY,
+        "ReadExecutions": operations.LATE_QUERY,
+        "StopExecutions": operations.LATE_QUERY,
+        "DescribeQueries": operations.LATE_QUERY,
+        "ReadTaskTable": operations.LATE_QUERY,
+        "UseQueueKey": _QUEUE_KEY,
+        "UseResultsKey": _RESULTS_KEY,
+    },
+    "BatchStateMachine": {
+        **_STATE_MACHINE,
+        "InvokeFunctions": operations.RUN_BATCH,
+        "StartQueriesAndChildren": operations.RUN_BATCH,
+        "FollowQueries": operations.RUN_BATCH,
+        "ReceiveEndsOfQueries": operations.RUN_BATCH,
+        "AccessFiles": operations.RUN_BATCH,
+        "RedriveChildren": NotEnforced(
+            "a Map Run is not redriven", f"{_STEP_FUNCTIONS}/iam-policies-eg-dist-map.html"
+        ),
+        "UseResultsKey": _RESULTS_KEY,
     },
 }
 

@@ -329,6 +329,7 @@ def test_the_outputs_name_what_callers_and_tools_need(template: Template) -> Non
         "ExecutorFunctionName": f"<{template.function('executor')[0]}>",
         "CheckerFunctionName": f"<{template.function('checker')[0]}>",
         "CancellerFunctionName": f"<{template.function('canceller')[0]}>",
+        "PlannerFunctionName": f"<{template.function('planner')[0]}>",
         "ReporterFunctionName": f"<{template.function('reporter')[0]}>",
         "DeadLetterQueueUrl": f"<{template.one('AWS::SQS::Queue')[0]}>",
         "DashboardName": f"<{template.one('AWS::CloudWatch::Dashboard')[0]}>",
