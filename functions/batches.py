@@ -62,8 +62,12 @@ class Files:
 
     @classmethod
     def of(cls, execution_id: str, settings: BatchSettings) -> "Files":
+        return cls.below(settings.batches_prefix, execution_id)
+
+    @classmethod
+    def below(cls, prefix: str, execution_id: str) -> "Files":
         *_, state_machine, name = execution_id.split(":")
-        return cls(folder=f"{settings.batches_prefix}{state_machine}/{name}/")
+        return cls(folder=f"{prefix}{state_machine}/{name}/")
 
     @property
     def items(self) -> str:

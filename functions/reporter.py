@@ -83,7 +83,7 @@ def clean_up(execution_id: str, redrive_count: int, runtime: BatchRuntime) -> No
     except Missing:
         # The batch was refused, or ended before it had a plan.
         return
-    _stop_children(execution_id, runtime)
+    settled = _stop_map(execution_id, runtime)
     rows = []
     for planned in plan:
         found = _find(planned, redrive_count, runtime)
@@ -92,7 +92,7 @@ def clean_up(execution_id: str, redrive_count: int, runtime: BatchRuntime) -> No
             found = _find(planned, redrive_count, runtime)
         rows.append(_row(planned, found))
     running = sum(row["State"] == "RUNNING" for row in rows) + _add_usage(rows, runtime)
-    settled = datetime.fromtimestamp(runtime.now(), UTC) - batch["stopDate"] > _SETTLING
+    settled &= datetime.fromtimestamp(runtime.now(), UTC) - batch["stopDate"] > _SETTLING
     _write(files, rows, redrive_count, runtime, final=settled and not running)
 
 
@@ -141,16 +141,23 @@ def _describe(execution_id: str, runtime: BatchRuntime) -> "DescribeExecutionOut
     return runtime.stepfunctions.describe_execution(executionArn=execution_id)
 
 
-def _stop_children(execution_id: str, runtime: BatchRuntime) -> None:
-    """Stop the child executions of the batch's map, which could start further queries."""
+def _stop_map(execution_id: str, runtime: BatchRuntime) -> bool:
+    """Stop the child executions of the batch's map, which could start further queries.
+
+    Return whether the map had ended before.
+    """
     stepfunctions = runtime.stepfunctions
+    ended = True
     for page in stepfunctions.get_paginator("list_map_runs").paginate(executionArn=execution_id):
         for map_run in page["mapRuns"]:
+            ended &= "stopDate" in map_run
             children = stepfunctions.get_paginator("list_executions").paginate(
                 mapRunArn=map_run["mapRunArn"], statusFilter="RUNNING"
             )
             for child in [one for page in children for one in page["executions"]]:
                 stepfunctions.stop_execution(executionArn=child["executionArn"], **_STOPPED)
+                ended = False
+    return ended
 
 
 def _find(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from ops import dashboard, dead_letters, execution, explain, query
+from ops import batch, dashboard, dead_letters, execution, explain, query
 from ops.cli import add_command
 from ops.deployment import Deployment
 from ops.display import make_console
@@ -122,6 +122,12 @@ COMMANDS = (
         help="run SQL through the state machine and print its rows",
         add_arguments=query.add_arguments,
         run=query.run,
+    ),
+    Command(
+        name="batch",
+        help="run many queries as one execution and print those that failed",
+        add_arguments=batch.add_arguments,
+        run=batch.run,
     ),
     Command(name="explain", help="diagnose a waiting execution", run=_explain, of_execution=True),
     Command(name="stop", help="stop an execution and its query", run=_stop, of_execution=True),

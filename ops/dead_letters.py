@@ -84,6 +84,9 @@ class Outcome:
 def replay(deployment: Deployment, console: Console, *, dry_run: bool) -> ExitCode:
     """Replay every message, print a summary, and return FAILED if one is left."""
     functions = {deployment.output(f"{role}FunctionName"): role.lower() for role in _ROLES}
+    # A stack without a results bucket runs no batches.
+    if reporter := deployment.outputs.get("ReporterFunctionName"):
+        functions[reporter] = "reporter"
     queue = _Queue(deployment.client("sqs"), deployment.output("DeadLetterQueueUrl"))
     lambda_ = deployment.client("lambda")
     outcomes: Counter[Outcome] = Counter()

@@ -88,9 +88,15 @@ def start(stepfunctions: "SFNClient", state_machine_arn: str, document: Mapping[
 
 
 def follow(
-    stepfunctions: "SFNClient", execution_arn: str, on_state: Callable[[str], None] = lambda _: None
+    stepfunctions: "SFNClient",
+    execution_arn: str,
+    on_state: Callable[[str], None] = lambda _: None,
+    on_poll: Callable[[], None] = lambda: None,
 ) -> Run:
-    """Wait until the execution has ended. `on_state` is called with each state that it enters."""
+    """Wait until the execution has ended.
+
+    `on_state` is called with each state that it enters, `on_poll` after each poll.
+    """
     run = Run(arn=execution_arn)
     last_event = 0
     began = time.monotonic()
@@ -103,6 +109,7 @@ def follow(
             on_state(name)
         run.status = answer["status"]
         run.started, run.stopped = answer["startDate"], answer.get("stopDate")
+        on_poll()
     if run.status == "SUCCEEDED":
         run.output = json.loads(answer["output"])
     else:

@@ -5,15 +5,19 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from infra.settings import Settings
+from local.environment import aws_variables
 from local.stack import SETTINGS
+from ops.__main__ import main
 from ops.execution import Run, follow, start
 from tests.end_to_end.conftest import Deployment, Eventually
 
@@ -21,6 +25,15 @@ QUERIES = int(os.environ.get("BATCH_QUERIES", "24"))
 # One query in ten is bad, and at least one of each kind.
 BAD = max(6, QUERIES // 10)
 CONCURRENCY = int(SETTINGS.get("batchConcurrency", Settings().batch_concurrency))
+
+
+@pytest.fixture
+def environment_of_aws(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables that `eval "$(python -m local up --detach)"` exports, and no others of AWS."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in aws_variables(deployment.stack.endpoint).items():
+        monkeypatch.setenv(name, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,3 +229,39 @@ def test_a_malformed_batch_is_refused_and_starts_nothing(batches: Batches) -> No
     assert ended.error == "AthenaBatch.InvalidInput"
     assert ended.cause == "input.Queries[1] has the name of input.Queries[0]"
     assert not list(batches.executions(ended.arn))
+
+
+@pytest.mark.usefixtures("environment_of_aws")
+def test_the_command_runs_a_folder_of_statements_and_then_only_what_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statements = {"a": "SELECT 1", "b": "SELECT nope FROM airlines", "c": "SELECT count(*) FROM airlines"}
+    for name, sql in statements.items():
+        (tmp_path / f"{name}.sql").write_text(sql)
+    manifest = tmp_path / "manifest.jsonl"
+
+    assert main(["batch", str(tmp_path), "--name", "folder", "--out", str(manifest)]) == 1
+
+    output = capsys.readouterr().out
+    assert "2 of 3 queries succeeded" in output
+    assert re.search(r"2 \W+ b \W+ FAILED \W+ AthenaQuery.Failed \W+", output)
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert [(row["Name"], row["State"]) for row in rows] == [
+        ("a", "SUCCEEDED"),
+        ("b", "FAILED"),
+        ("c", "SUCCEEDED"),
+    ]
+
+    (tmp_path / "b.sql").write_text("SELECT name FROM airlines")
+    assert main(["batch", str(tmp_path), "--name", "folder", "--previous", str(manifest)]) == 0
+    assert "3 of 3 queries succeeded, 2 of them in an earlier run" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("environment_of_aws")
+def test_the_command_reports_a_refused_batch_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "queries.jsonl"
+    source.write_text('{"QueryString": "SELECT 1"}\n{"QueryString"\n')
+    assert main(["batch", str(source)]) == 2
+    assert capsys.readouterr().err.endswith("error: the batch was refused: line 2 is not JSON\n")
