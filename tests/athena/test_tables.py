@@ -386,6 +386,10 @@ def test_a_prepared_statement_is_executed_with_its_values(athena: Athena) -> Non
             "SELECT current_timestamp AS now",
             "NOT_SUPPORTED: Unsupported Hive type: timestamp(3) with time zone",
         ),
+        (
+            "SELECT ARRAY[ROW(1, 'x')] AS rows",
+            "NOT_SUPPORTED: Anonymous row type is not supported in Hive. Please give each field a name: ",
+        ),
         ("SELECT NULL AS nothing", "COLUMN_TYPE_UNKNOWN: line 1:1: Column type is unknown"),
     ],
 )

@@ -124,7 +124,18 @@ def _stored(kind: Type) -> Type:
         raise Failure("COLUMN_TYPE_UNKNOWN: line 1:1: Column type is unknown")
     if kind.name in {"json", "time", "uuid", "timestamp with time zone"} or kind.name.startswith("interval"):
         raise Failure(f"NOT_SUPPORTED: Unsupported Hive type: {kind}")
+    if _has_unnamed_field(kind):
+        message = "Anonymous row type is not supported in Hive. Please give each field a name"
+        raise Failure(f"NOT_SUPPORTED: {message}: {kind}")
     return Type("timestamp", (3,)) if kind.name == "timestamp" else kind
+
+
+def _has_unnamed_field(kind: Any) -> bool:
+    if not isinstance(kind, Type):
+        return False
+    if kind.name != "row":
+        return any(map(_has_unnamed_field, kind.args))
+    return any(name is None or _has_unnamed_field(inner) for name, inner in kind.args)
 
 
 def _check_options(options: dict[str, Any], known: set[str]) -> None:
