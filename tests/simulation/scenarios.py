@@ -190,6 +190,20 @@ SCENARIOS: Mapping[str, Scenario] = {
         redrives=(0, 1),
         busy_seconds=(0.0, 0.0, 20.0),
     ),
+    # Athena resumes queries after FAILED, whose executions run again, are aborted and redriven.
+    "resumed queries": Scenario(
+        share=0,
+        levels=("calm",),
+        query_seconds=(0.2, 2.0),
+        ends=("failed, then resumed", "failed, then resumed", "success"),
+        timeout=0.0,
+        abort=1.0,
+        abort_within=(20.0, 40.0),
+        redrives=(1, 2),
+        redriven_within=(20.0, 100.0),
+        busy_seconds=(0.0,),
+        second_execution=0.0,
+    ),
     # Somebody cancels queries shortly before their deadline, and Athena's answers lag.
     "cancelled before the deadline": Scenario(
         share=0,

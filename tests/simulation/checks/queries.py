@@ -94,7 +94,11 @@ def redrive_adopts(history: History) -> Iterator[str]:
         for run in execution.runs:
             query = adopted_query(history, execution, run)
             started = queries_of_run(history, run)
-            if query is None or not started or query.plan.end == "failed, then resumed":
+            if (
+                query is None
+                or not started
+                or (_resumes(query) and not _succeeded_before(history, query, run))
+            ):
                 continue
             ended_before = query.ended and query.ended_at <= started[0].submitted
             if query.state == "SUCCEEDED" or not ended_before:
@@ -108,6 +112,14 @@ def redrive_adopts(history: History) -> Iterator[str]:
             and query.ended_at < run.began - history.answers_lag
         ):
             yield f"{name_of(execution)} was redriven and ended as query {query.number} had ended before"
+
+
+def _resumes(query: Query) -> bool:
+    return query.plan.end == "failed, then resumed"
+
+
+def _succeeded_before(history: History, query: Query, run: Run) -> bool:
+    return query.state == "SUCCEEDED" and query.ended_at + history.answers_lag < run.began
 
 
 def nothing_left_running(history: History) -> Iterator[str]:

@@ -261,6 +261,18 @@ def _(patches: Patches) -> None:
 
 
 @code(
+    "a redrive adopts its newest query or none",
+    "one that Athena resumed and that succeeded runs twice",
+    caught_by="redrive_adopts",
+    scenario="resumed queries",
+)
+def _(patches: Patches) -> None:
+    newest_first = ExecutionItem.newest_first.fget
+    assert newest_first
+    patches.replace(ExecutionItem, "newest_first", property(lambda item: newest_first(item)[:1]))
+
+
+@code(
     "a redrive adopts a failed query",
     "it ends as before, and nothing runs again",
     caught_by="redrive_adopts",
