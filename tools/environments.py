@@ -46,7 +46,7 @@ def node_environment() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("package.json", "package-lock.json"):
             shutil.copy(source / name, folder)
-        subprocess.run([*NPM, "ci", "--silent"], cwd=folder, check=True)
+        subprocess.run([*NPM, "ci", "--loglevel=error"], cwd=folder, check=True)
         installed.write_text(lock)
 
 
@@ -60,6 +60,8 @@ def main() -> str | None:
                 environment(name, find_python() if name in _NEWEST_PYTHON else sys.executable)
         except Skipped as missing:
             return str(missing)
+        except subprocess.CalledProcessError:
+            return f"{name} was not installed: the reason is above"
         print(f"{name:<16} {time.monotonic() - started:4.0f} s  installed", flush=True)
     return None
 
