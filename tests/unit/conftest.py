@@ -115,12 +115,15 @@ def _method(operation: str) -> str:
     return "".join("_" + one.lower() if one.isupper() else one for one in operation).lstrip("_")
 
 
+@pytest.fixture(scope="session")
+def session() -> boto3.Session:
+    """Shared, because it keeps the service models, which take long to read."""
+    return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=SETTINGS.region)
+
+
 @pytest.fixture
-def stubbed() -> Iterator[Stubbed]:
+def stubbed(session: boto3.Session) -> Iterator[Stubbed]:
     with mock_aws():
-        session = boto3.Session(
-            aws_access_key_id="test", aws_secret_access_key="test", region_name=SETTINGS.region
-        )
         dynamodb = session.client("dynamodb")
         dynamodb.create_table(
             TableName=TABLE,
