@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 # One retry covers a lost connection. ASL retries what lasts longer, visibly in the history.
 CONFIG = Config(connect_timeout=1, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
 
-# botocore's endpoints of the services below only, written by infra/bundle.py: reading those of all services
-# takes an eighth of a cold start. With data that is not its own, botocore resolves FIPS and dual-stack
-# endpoints differently (docs/adr/0018-endpoint-data-of-three-services.md).
+# What botocore reads for the calls that the functions make, written by infra/bundle.py: its own data have all
+# calls of all services, and take an eighth of a cold start to read. botocore resolves FIPS and dual-stack
+# endpoints differently with data that is not its own (docs/adr/0018-sdk-data-of-the-calls.md).
 _SDK_DATA = Path(__file__).parent / "sdk_data"
 _OTHER_ENDPOINTS = ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT")
 

@@ -4,14 +4,16 @@ Built without Docker: pip downloads wheels for Lambda's platform on any machine.
 docs/adr/0006-bundling-without-docker.md.
 """
 
+import gzip
 import hashlib
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import botocore
 import fastjsonschema
@@ -21,9 +23,16 @@ PYTHON = "3.13"
 _PLATFORM = "manylinux2014_aarch64"
 _TASK_ROOT = "/var/task"
 _COMPILER = Path(__file__).parent / "compile_bytecode.mjs"
-_ENDPOINTS = Path(botocore.__file__).parent / "data" / "endpoints.json"
-# The services that functions/runtime.py makes clients of, as endpoints.json names them.
-_SERVICES = ("athena", "dynamodb", "states")
+# The calls that the functions make, by service. botocore's own data have all calls of all services.
+CALLS: Mapping[str, Collection[str]] = {
+    "athena": {
+        *("StartQueryExecution", "StopQueryExecution", "GetQueryExecution", "BatchGetQueryExecution"),
+        *("GetQueryResults", "GetNamedQuery"),
+    },
+    "dynamodb": {"UpdateItem", "GetItem", "BatchGetItem"},
+    "stepfunctions": {"SendTaskSuccess", "SendTaskFailure", "DescribeExecution", "ListExecutions"},
+}
+_SDK_DATA = Path(botocore.__file__).parent / "data"
 
 # Installed by pip but imported by no function (`python -m benchmarks package` finds what else is not). A
 # dependency's version and licence stay.
@@ -79,13 +88,14 @@ def bundle(root: Path) -> Path:
         for schema in schemas:
             name = schema.name.removesuffix(".schema.json")
             _write_validator(schema, directory / "functions" / f"{name}_validator.py")
-        _write_endpoints(directory / "functions" / "sdk_data")
+        _write_sdk_data(directory / "functions" / "sdk_data")
         _compile(directory / "functions", f"{_TASK_ROOT}/functions")
         _make_readable(directory)
 
     recipe = [Path(__file__), _COMPILER]
     dependencies = _cached(root / "build", "dependencies", _digest(root, [*recipe, lock]), fill_dependencies)
-    digest = _digest(root, [*recipe, _ENDPOINTS, lock, *schemas, *sources])
+    sdk_data = [_SDK_DATA / "endpoints.json", *map(_model, CALLS)]
+    digest = _digest(root, [*recipe, *sdk_data, lock, *schemas, *sources])
     return _cached(root / "build", "functions", digest, fill)
 
 
@@ -142,14 +152,55 @@ def _write_validator(schema: Path, target: Path) -> None:
     target.write_text(code.replace("from fastjsonschema import", "from fastjsonschema.exceptions import"))
 
 
-def _write_endpoints(folder: Path) -> None:
-    """Write the endpoints of the services that the functions call, for functions/runtime.py."""
-    endpoints = json.loads(_ENDPOINTS.read_text())
+def _write_sdk_data(folder: Path) -> None:
+    """Write endpoints and service models that are reduced to CALLS, as functions/runtime.py reads them
+    (docs/adr/0018-sdk-data-of-the-calls.md).
+    """
+    prefixes = set()
+    for service, calls in CALLS.items():
+        path = _model(service)
+        model = _reduced(json.loads(gzip.decompress(path.read_bytes())), calls)
+        prefixes.add(model["metadata"]["endpointPrefix"])
+        target = folder / service / path.parent.name / path.stem
+        target.parent.mkdir(parents=True)
+        target.write_text(json.dumps(model))
+    endpoints = json.loads((_SDK_DATA / "endpoints.json").read_text())
     for partition in endpoints["partitions"]:
         services = partition["services"]
-        partition["services"] = {name: services[name] for name in _SERVICES if name in services}
-    folder.mkdir()
-    (folder / "endpoints.json").write_text(json.dumps(endpoints))
+        partition["services"] = {name: services[name] for name in prefixes if name in services}
+    (folder / "endpoints.json").write_text(json.dumps(endpoints, sort_keys=True))
+
+
+def _model(service: str) -> Path:
+    """The newest version of the service's model."""
+    return max((_SDK_DATA / service).glob("*/service-2.json.gz"))
+
+
+def _reduced(model: Any, calls: Collection[str]) -> Any:
+    """The model with these calls and their shapes only, and without its documentation."""
+    operations = {name: model["operations"][name] for name in calls}
+    needed: dict[str, Any] = {}
+    names = set(_shape_names(operations))
+    while names:
+        needed |= {name: model["shapes"][name] for name in names}
+        names = set(_shape_names(needed)) - needed.keys()
+    return _without_documentation({**model, "operations": operations, "shapes": needed})
+
+
+def _shape_names(document: Any) -> Iterator[str]:
+    if isinstance(document, dict):
+        if isinstance(name := document.get("shape"), str):
+            yield name
+        document = [*document.values()]
+    if isinstance(document, list):
+        for part in document:
+            yield from _shape_names(part)
+
+
+def _without_documentation(document: Any) -> Any:
+    if isinstance(document, dict):
+        return {k: _without_documentation(v) for k, v in document.items() if k != "documentation"}
+    return [_without_documentation(part) for part in document] if isinstance(document, list) else document
 
 
 def _compile(directory: Path, place: str) -> None:

@@ -1,4 +1,4 @@
-"""Each benchmark runs, in its small version. What it measures here is not asserted: machines are busy."""
+"""Each benchmark runs, in its small version. Times are not asserted, since machines are busy; counts are."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,9 @@ import pytest
 from benchmarks.__main__ import NAMES, run
 from benchmarks.package import unused
 from benchmarks.result import Result, Skipped, Table
+
+# What these count does not depend on the machine's load.
+_COUNTED = ("package", "work", "cost", "cold")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -20,6 +23,7 @@ def test_runs(name: str) -> None:
     assert result.tables
     assert all(table.rows for table in result.tables)
     assert result.text().splitlines()[-1].startswith(f"{name}: ")
+    assert result.held or name not in _COUNTED
 
 
 def test_a_missed_goal_is_reported(tmp_path: Path) -> None:

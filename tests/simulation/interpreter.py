@@ -579,7 +579,7 @@ def _find(path: tuple[str, ...], variables: Mapping[str, Json]) -> Json:
     for name in path:
         if isinstance(value, list):
             break
-        value = value.get(name) if isinstance(value, Mapping) else None
+        value = value.get(name) if isinstance(value, dict) else None
     return value
 
 

@@ -48,7 +48,7 @@ def run_seeds(seeds: Iterable[int]) -> Tally:
     return tally
 
 
-def _collect_seldom() -> None:
+def collect_seldom() -> None:
     """A schedule leaves few cycles, and collecting them often takes time."""
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
@@ -60,7 +60,7 @@ def soak(first_seed: int, runs: int, jobs: int, progress: Callable[[Tally], None
     seeds = range(first_seed, first_seed + runs)
     chunks = [seeds[at : at + _CHUNK] for at in range(0, runs, _CHUNK)]
     total = Tally()
-    with ProcessPoolExecutor(jobs, initializer=_collect_seldom) as pool:
+    with ProcessPoolExecutor(jobs, initializer=collect_seldom) as pool:
         for tally in pool.map(run_seeds, chunks):
             total.add(tally)
             total.seconds = time.monotonic() - began

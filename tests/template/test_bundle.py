@@ -15,7 +15,7 @@ import pytest
 from botocore.awsrequest import AWSRequest
 
 from functions.runtime import _make_session
-from infra.bundle import PYTHON, BundleError, _compile, bundle
+from infra.bundle import CALLS, PYTHON, BundleError, _compile, bundle
 from tests.template.conftest import ROOT
 
 SCHEMAS = [f"statemachine/{name}.schema.json" for name in ("input", "batch_input")]
@@ -131,10 +131,23 @@ def test_the_bundle_contains_everything_that_the_handlers_import(tmp_path: Path)
     assert run.stdout.startswith(str(built))
 
 
+def test_the_sdk_data_have_the_calls_that_the_functions_make() -> None:
+    code = "\n".join(path.read_text() for path in (ROOT / "functions").glob("*.py"))
+    methods = {
+        *re.findall(r"\b(?:athena|stepfunctions|client)\.(\w+)", code),
+        *re.findall(r"get_paginator\(\"(\w+)\"\)", code),
+    }
+    for service, calls in CALLS.items():
+        # The stubs of boto3 know each service by its literal name only.
+        client = boto3.client(service, region_name="us-east-1")  # type: ignore[call-overload]
+        made = {call for method, call in client.meta.method_to_api_mapping.items() if method in methods}
+        assert made == calls
+
+
 _CALLS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "athena": ("stop_query_execution", {"QueryExecutionId": "id"}),
     "dynamodb": ("get_item", {"TableName": "tasks", "Key": {"Id": {"S": "id"}}}),
-    "stepfunctions": ("send_task_heartbeat", {"taskToken": "token"}),
+    "stepfunctions": ("describe_execution", {"executionArn": "arn"}),
 }
 
 
