@@ -103,7 +103,7 @@ def _digest(root: Path, paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         content = path.read_bytes()
-        name = path.relative_to(root) if path.is_relative_to(root) else path.name
+        name = path.relative_to(root) if path.is_relative_to(root / "functions") else path.name
         digest.update(f"\n{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:16]
 

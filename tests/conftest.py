@@ -2,7 +2,10 @@
 
 import os
 
+import pytest
+
 from functions.metric_names import METRICS_NAMESPACE
+from tests.duration import Duration
 
 os.environ |= {
     "POWERTOOLS_SERVICE_NAME": "queries",
@@ -10,3 +13,7 @@ os.environ |= {
     # Otherwise Powertools reads LOG_LEVEL, which the tests of the local Athena set for MiniStack.
     "POWERTOOLS_LOG_LEVEL": "INFO",
 }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Duration())
