@@ -46,7 +46,7 @@ _STEPS = {
     "answered UpdateItem": "UpdateItem (rendezvous)",
     "received GetQueryExecution": "function",
     "answered GetQueryExecution": "GetQueryExecution",
-    "received SendTaskSuccess": "function: output, metrics and log line",
+    "received SendTaskSuccess": "function: output",
     "ended": "SendTaskSuccess, to the end of the execution",
 }
 
