@@ -78,7 +78,7 @@ def get_runtime() -> Runtime:
 
 @cache
 def get_batch_runtime() -> BatchRuntime:
-    """Likewise, with botocore's own endpoint data: a batch can wait for a cold start."""
+    """Likewise, with botocore's own data: a batch can wait for a cold start."""
     settings = BatchSettings.from_environment()
     session = _with_time_limit(boto3.Session(region_name=settings.region))
     dynamodb = cast("DynamoDBClient", _LazyClient(session, "dynamodb", _BATCH_CONFIG))

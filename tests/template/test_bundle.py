@@ -132,7 +132,11 @@ def test_the_bundle_contains_everything_that_the_handlers_import(tmp_path: Path)
 
 
 def test_the_sdk_data_have_the_calls_that_the_functions_make() -> None:
-    code = "\n".join(path.read_text() for path in (ROOT / "functions").glob("*.py"))
+    # Those of a batch use botocore's own data.
+    modules = {*(ROOT / "functions").glob("*.py")} - {
+        ROOT / "functions" / f"{name}.py" for name in ("batches", "planner", "reporter")
+    }
+    code = "\n".join(path.read_text() for path in modules)
     methods = {
         *re.findall(r"\b(?:athena|stepfunctions|client)\.(\w+)", code),
         *re.findall(r"get_paginator\(\"(\w+)\"\)", code),
