@@ -109,13 +109,22 @@ def test_an_emulator_that_is_stopped_leaves_no_files(
     assert files(tmp_path) == []
 
 
-def test_an_emulator_removes_what_a_killed_one_left(
+def group_exists(leader: int) -> bool:
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_killed_emulator_leaves_no_process_and_its_files_to_the_next_one(
     tmp_path: Path, start: Callable[[], tuple[Emulator, subprocess.Popen[bytes]]]
 ) -> None:
     emulator, process = start()
     leave_files(emulator)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
+    wait_until(lambda: not group_exists(process.pid))
     assert files(tmp_path)
 
     start()
