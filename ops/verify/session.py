@@ -77,9 +77,10 @@ class Session:
     def state_machine_arn(self) -> str:
         return self.deployment.output("StateMachineArn")
 
-    def start(self, document: Mapping[str, Any]) -> str:
-        """Start an execution and return its ARN."""
-        arn = execution.start(self.client("stepfunctions"), self.state_machine_arn, document)
+    def start(self, document: Mapping[str, Any], state_machine_arn: str | None = None) -> str:
+        """Start an execution, of the query state machine unless another is given, and return its ARN."""
+        machine = state_machine_arn or self.state_machine_arn
+        arn = execution.start(self.client("stepfunctions"), machine, document)
         self.executions.append(arn)
         return arn
 

@@ -37,7 +37,9 @@ def cast(value: Value, kind: Type, place: str, *, trying: bool) -> Value:  # noq
     if target == "json":
         return _to_json(value, kind)
     if source in {"array", "map", "row"} and source == target:
-        return _nested(value, kind, place, trying=trying)
+        # An element that cannot be cast makes the whole value NULL.
+        sql = _nested(value, kind, place).sql
+        return Value(_tried(sql) if trying else sql, kind)
     sql = _between(value, kind, place)
     return Value(_tried(sql) if trying else sql, kind)
 
@@ -148,21 +150,21 @@ def _plain_json(kind: Type) -> bool:
     return kind.name in {*INTEGERS, "boolean", "varchar", "json"}
 
 
-def _nested(value: Value, kind: Type, place: str, *, trying: bool) -> Value:
+def _nested(value: Value, kind: Type, place: str) -> Value:
     """Cast each element, field or value."""
     if kind.name == "array":
-        inner = cast(Value("__c", value.type.args[0]), kind.args[0], place, trying=trying)
+        inner = cast(Value("__c", value.type.args[0]), kind.args[0], place, trying=False)
         return Value(f"list_transform({value.sql}, lambda __c: {inner.sql})", kind)
     if kind.name == "row" and len(value.type.args) == len(kind.args):
         changed = [
-            cast(Value(f"struct_extract({value.sql}, {literal(name)})", given), wanted, place, trying=trying)
+            cast(Value(f"struct_extract({value.sql}, {literal(name)})", given), wanted, place, trying=False)
             for (name, given), (_, wanted) in zip(fields(value.type), kind.args, strict=True)
         ]
         pairs = zip(fields(kind), changed, strict=True)
         listed = ", ".join(f"{literal(name)}: {one.sql}" for (name, _), one in pairs)
         return Value(f"CASE WHEN {value.sql} IS NOT NULL THEN {{{listed}}} END", kind)
     if kind.name == "map" and _fits(value.type.args[0], kind.args[0]):
-        inner = cast(Value("__e.value", value.type.args[1]), kind.args[1], place, trying=trying)
+        inner = cast(Value("__e.value", value.type.args[1]), kind.args[1], place, trying=False)
         pair = f"{{'key': __e.key, 'value': {inner.sql}}}"
         return Value(f"map_from_entries(list_transform(map_entries({value.sql}), lambda __e: {pair}))", kind)
     raise not_supported(f"CAST of {value.type} to {kind}")

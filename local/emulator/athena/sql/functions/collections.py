@@ -2,7 +2,7 @@
 
 from local.emulator.athena.sql.signatures import read, special
 from local.emulator.athena.sql.types import fields, quoted
-from local.emulator.athena.sql.values import Lambda, Value, guarded
+from local.emulator.athena.sql.values import Lambda, Value, guarded, literal
 
 _WITH_NULL = "'NOT_SUPPORTED: sets of arrays with NULL are not supported locally'"
 # FOUND in the list of results decides; otherwise the result is NULL if any is, else the opposite.
@@ -70,11 +70,23 @@ def key(map_: Value, wanted: Value) -> str:
     return guarded(f"map_contains({map_.sql}, {wanted.sql})", f"{map_.sql}[{wanted.sql}]", message)
 
 
+BACKWARDS = literal(
+    "INVALID_FUNCTION_ARGUMENT: sequence stop value should be greater than or equal to start value if step is "
+    "greater than zero otherwise stop should be less than or equal to start"
+)
+
+
 def _sequence(first: Value, last: Value, step: Value | None = None) -> str:
     size = f"abs({last.sql} - {first.sql}) // abs({step.sql if step else 1}) < 10000"
     by = step.sql if step else f"CASE WHEN {first.sql} <= {last.sql} THEN 1 ELSE -1 END"
     message = "'INVALID_FUNCTION_ARGUMENT: result of sequence function must not have more than 10000 entries'"
-    return guarded(size, f"generate_series({first.sql}, {last.sql}, {by})", message)
+    sql = guarded(size, f"generate_series({first.sql}, {last.sql}, {by})", message)
+    return guarded(forward(first, last, f"{step.sql} > 0"), sql, BACKWARDS) if step else sql
+
+
+def forward(first: Value, last: Value, ascending: str) -> str:
+    """Whether a sequence with a step leads from the first to the last value."""
+    return f"CASE WHEN {ascending} THEN {last.sql} >= {first.sql} ELSE {last.sql} <= {first.sql} END"
 
 
 def _slice(array: Value, start: Value, length: Value) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 from local.emulator.athena.errors import Failure, not_supported
+from local.emulator.athena.sql.functions.collections import BACKWARDS, forward
 from local.emulator.athena.sql.signatures import Signature, read, special
 from local.emulator.athena.sql.types import Type
 from local.emulator.athena.sql.values import Value, guarded, literal
@@ -29,10 +30,6 @@ last_day_of_month(date) -> date = last_day($0)
 last_day_of_month(P) -> date = last_day($0)
 last_day_of_month(Z) -> date = last_day($0.local)
 sequence(date, date) -> array(date) = list_transform(generate_series($0, $1, CASE WHEN $0 <= $1 THEN INTERVAL 1 DAY ELSE INTERVAL (-1) DAY END), lambda __d: CAST(__d AS DATE))
-sequence(date, date, interval day to second) -> array(date) = list_transform(generate_series($0, $1, $2), lambda __d: CAST(__d AS DATE))
-sequence(date, date, interval year to month) -> array(date) = list_transform(generate_series($0, $1, $2), lambda __d: CAST(__d AS DATE))
-sequence(P, P, interval day to second) -> array(P) = generate_series($0, $1, $2)
-sequence(P, P, interval year to month) -> array(P) = generate_series($0, $1, $2)
 """
 
 # Parts of a date or time, with DuckDB's function.
@@ -162,6 +159,29 @@ def _parse_datetime(text: Value, given: Value) -> str:
     return f"timezone('UTC', strptime({text.sql}, {_joda_format(given)}))"
 
 
+def _sequence(first: Value, last: Value, step: Value) -> str:
+    moments = f"generate_series({first.sql}, {last.sql}, {step.sql})"
+    ordered = forward(first, last, f"{step.sql} > INTERVAL 0 SECOND")
+    return guarded(ordered, _as_type_of(first, moments), BACKWARDS)
+
+
+def _sequence_of_months(first: Value, last: Value, step: Value) -> str:
+    """Each is counted from the first: the last day of a month stays the last."""
+    months = f"CAST(12 * date_part('year', {step.sql}) + date_part('month', {step.sql}) AS INTEGER)"
+    numbers = f"generate_series(0, date_sub('month', {first.sql}, {last.sql}) // {months})"
+    moments = (
+        f"list_transform({numbers}, lambda __i: {first.sql} + to_months(CAST(__i AS INTEGER) * {months}))"
+    )
+    ordered = forward(first, last, f"{months} > 0")
+    return guarded(ordered, _as_type_of(first, moments), BACKWARDS)
+
+
+def _as_type_of(first: Value, moments: str) -> str:
+    return (
+        f"list_transform({moments}, lambda __d: CAST(__d AS DATE))" if first.type.name == "date" else moments
+    )
+
+
 def _in_zone(moment: Value, zone: Value) -> Value:
     """The same instant in another zone."""
     return Value(moment.sql, Type(moment.type.name, moment.type.args, zone=known_zone(zone)))
@@ -234,6 +254,11 @@ def plus(moment: Value, interval: Value, sign: str) -> Value:
 SIGNATURES = [
     *read(_TABLE.replace("NOW", _NOW)),
     *_parts(),
+    *(
+        special(f"sequence({kind}, {kind}, interval {unit}) -> array({kind})", body)
+        for kind in ("date", "P")
+        for unit, body in (("day to second", _sequence), ("year to month", _sequence_of_months))
+    ),
     special("date_add(dayunit, bigint, date) -> date", _add),
     special("date_add(unit, bigint, P) -> P", _add),
     special("date_add(unit, bigint, Z) -> Z", _add),
