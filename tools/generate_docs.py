@@ -209,7 +209,10 @@ def _type(field: dict[str, Any]) -> str:
 
 
 def _benchmark(name: str) -> str:
-    result = Result.read(name)
+    try:
+        result = Result.read(name)
+    except FileNotFoundError:
+        return "No result is recorded yet. The command above writes one."
     tables = (f"{table.title}:\n\n{table.text()}" for table in result.tables)
     return "\n\n".join([*tables, f"`{result.verdict()}`"])
 
