@@ -163,11 +163,16 @@ def _stop_map(execution_id: str, runtime: BatchRuntime) -> bool:
 def _find(
     planned: Planned, redrive_count: int, runtime: BatchRuntime
 ) -> "DescribeExecutionOutputTypeDef | None":
-    """The query's execution of the batch's latest run that started one; None if none did."""
+    """The query's execution of the batch's latest redrive that started one; None if none did.
+
+    Stop those of earlier redrives.
+    """
     if planned.carried is not None:
         return None
     settings = runtime.settings
     base = settings.state_machine_arn.replace(":stateMachine:", ":execution:")
+    children = settings.batch_state_machine_arn.replace(":stateMachine:", ":execution:") + "/"
+    latest: DescribeExecutionOutputTypeDef | None = None
     for number in range(redrive_count, -1, -1):
         name = f"{planned.execution}-r{number}" if number else planned.execution
         try:
@@ -178,9 +183,14 @@ def _find(
             continue
         # Someone else may have started an execution of this name.
         parent = str(json.loads(found["input"]).get("AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"))
-        if parent.startswith(settings.batch_state_machine_arn.replace(":stateMachine:", ":execution:") + "/"):
-            return found
-    return None
+        if not parent.startswith(children):
+            continue
+        if latest is None:
+            latest = found
+        elif found["status"] == "RUNNING":
+            # The batch was redriven before this was stopped.
+            runtime.stepfunctions.stop_execution(executionArn=found["executionArn"], **_STOPPED)
+    return latest
 
 
 def _row(planned: Planned, found: "DescribeExecutionOutputTypeDef | None") -> dict[str, Any]:

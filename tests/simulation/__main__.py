@@ -8,9 +8,12 @@ Exit code 1 means that a promise was broken, or a mutant not caught.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 
-from tests.simulation import transitions
+from tests.simulation import batch_checks, batch_mutants, transitions
+from tests.simulation.batch_mutants import MUTANTS as BATCH_MUTANTS
+from tests.simulation.batches import run_batches
 from tests.simulation.checks import violations
 from tests.simulation.choices import SeededChoices
 from tests.simulation.mutants import MUTANTS, applied
@@ -73,6 +76,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     command.add_argument("--record", action="store_true", help=_RECORD)
     command.set_defaults(run=_outages)
+
+    command = commands.add_parser(
+        "batches", help="run random schedules of batches, and print the timeline of the first that fails"
+    )
+    command.add_argument("--runs", type=int, default=1_000, help="number of schedules (default: 1,000)")
+    command.add_argument("--seed", type=int, default=1, help="seed of the first (default: 1)")
+    command.add_argument("--mutant", choices=sorted(BATCH_MUTANTS), help="with this known-bad variant")
+    command.set_defaults(run=_batches)
 
     command = commands.add_parser("transitions", help="states entered against the duration of a query")
     command.add_argument("--record", action="store_true", help=_RECORD)
@@ -169,6 +180,19 @@ def _transitions(options: argparse.Namespace) -> int:
     if options.record and kept:
         records.write("transitions", recorded)
     return 0 if kept else 1
+
+
+def _batches(options: argparse.Namespace) -> int:
+    with batch_mutants.applied(options.mutant) if options.mutant else nullcontext():
+        for seed in range(options.seed, options.seed + options.runs):
+            world = run_batches(SeededChoices(seed))
+            if found := batch_checks.violations(world):
+                print(world.text(), "\n")
+                print("\n".join(f"VIOLATED  {check}: {what}" for check, what in found))
+                print(f"seed {seed}")
+                return 1
+    print(f"{options.runs:,} schedules of batches: every promise was kept")
+    return 0
 
 
 def _duration(seconds: float) -> str:
