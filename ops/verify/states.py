@@ -121,9 +121,8 @@ def request(case: Case, definition: str) -> dict[str, Any]:
         return parameters
     parameters["context"] = json.dumps(_context(case.state))
     if case.error is None:
-        # The result of a callback is not that of the Lambda API.
-        mode = "STRICT" if case.state == "Get query status" else "NONE"
-        return parameters | {"mock": {"result": json.dumps(case.result), "fieldValidationMode": mode}}
+        # Neither a callback's result nor a payload that is JSON has the shape of Lambda's API.
+        return parameters | {"mock": {"result": json.dumps(case.result), "fieldValidationMode": "NONE"}}
     return parameters | {
         "mock": {"errorOutput": {"error": case.error, "cause": case.cause}},
         "stateConfiguration": {"retrierRetryCount": case.retries},
