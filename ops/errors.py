@@ -31,7 +31,7 @@ class ExitCode(IntEnum):
 EXIT_CODES = """\
 exit codes:
   0    success
-  1    the query or a query of the batch failed, the execution does not exist, or a message was not replayed
+  1    a query or a claim failed, the execution does not exist, or a message was not replayed
   2    invalid usage
   3    the stack cannot be reached
   130  interrupted
