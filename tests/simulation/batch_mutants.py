@@ -130,7 +130,7 @@ MUTANTS: dict[str, Mutant] = {
         "_is_final",
         _any_redrive,
     ),
-    "redrives are not looked for": Mutant(
+    "redrives are ignored": Mutant(
         "a row is that of an earlier redrive", "rows_are_true", reporter, "_find", _of_first_run
     ),
     "running counts as aborted": Mutant(
