@@ -1,6 +1,7 @@
 """Checks that tests of the template and `tools.supply_chain` share, and the settings that they use."""
 
 import json
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ _ACCOUNT = "123456789012"
 
 
 def key_arn(name: str) -> str:
-    return f"arn:aws:kms:eu-west-1:{_ACCOUNT}:key/{name}"
+    return f"arn:aws:kms:eu-west-1:{_ACCOUNT}:key/{uuid.uuid5(uuid.NAMESPACE_DNS, name)}"
 
 
 # A stack built wholly on what is brought.

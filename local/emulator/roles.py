@@ -4,7 +4,16 @@ from ministack import app
 from ministack.core import iam_evaluator
 from ministack.core.iam_actions import identity_denial_message
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import iam
+from ministack.services import iam, sts
+
+
+def of_caller(access_key: str) -> str | None:
+    """The ARN of the role whose session the key belongs to; None for a user or the account itself."""
+    session = sts._sessions.get(access_key)
+    if not session:
+        return None
+    name = str(session["Arn"]).split("/")[1]
+    return f"arn:aws:iam::{get_account_id()}:role/{name}"
 
 
 def denial(role_arn: str | None, action: str, resource: str) -> str | None:

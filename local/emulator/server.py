@@ -16,6 +16,7 @@ from ministack.app import app as ministack
 from local.emulator import (
     cloudformation,
     cloudwatch,
+    dynamodb,
     eventbridge,
     glue_operations,
     iam,
@@ -64,6 +65,7 @@ async def serve(
         athena,
         cloudformation,
         cloudwatch,
+        dynamodb,
         eventbridge,
         glue_operations,
         iam,

@@ -14,6 +14,7 @@ from tests.athena.conftest import BUCKET, WORK_GROUP, Athena, clients
 _ACCOUNT = "000000000000"
 _GLUE = f"arn:aws:glue:{in_process.REGION}:{_ACCOUNT}:"
 _S3 = f"arn:aws:s3:::{BUCKET}"
+_KEY = f"arn:aws:kms:{in_process.REGION}:{_ACCOUNT}:key/0c9231a0-de75-4736-bdfa-dd3f3de85970"
 
 # ARNs by action, and for s3:ListBucket prefixes in the bucket.
 Grants = dict[str, list[str]]
@@ -257,6 +258,31 @@ def test_a_repeated_start_needs_no_permission_on_the_tables(role: Role, athena: 
     assert _denied("glue:GetDatabase") in starter.reason(
         "SELECT * FROM orders", context={"Database": "guarded"}
     )
+
+
+def test_encrypted_results_need_the_key(role: Role, athena: Athena) -> None:
+    encryption = {"EncryptionOption": "SSE_KMS", "KmsKey": _KEY}
+    athena.work_group(
+        "encrypted",
+        ResultConfiguration={
+            "OutputLocation": f"s3://{BUCKET}/results/",
+            "EncryptionConfiguration": encryption,
+        },
+    )
+    read_results = {"s3:GetObject": [f"{_S3}/results/*"]}
+
+    assert (
+        role({**_START, **read_results})
+        .reason("SELECT 1", WorkGroup="encrypted")
+        .startswith("Access denied when writing output")
+    )
+    writer = role({**_START, **read_results, "kms:GenerateDataKey": [_KEY]})
+    query = writer.run("SELECT 1 AS n", WorkGroup="encrypted")
+    assert query["Status"]["State"] == "SUCCEEDED"
+    with pytest.raises(ClientError, match="not seem to have access"):
+        writer.results(query["QueryExecutionId"])
+
+    role({**_START, **read_results, "kms:Decrypt": [_KEY]}).results(query["QueryExecutionId"])
 
 
 def test_reading_a_result_needs_access_to_its_object(role: Role) -> None:

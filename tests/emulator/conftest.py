@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import boto3
 import pytest
 
 from local import environment
@@ -58,6 +59,25 @@ class Emulator:
                 RoleName=name, PolicyName="allowed", PolicyDocument=json.dumps({"Statement": statements})
             )
         return str(role["Role"]["Arn"])
+
+    def client_of(self, *actions: str) -> Callable[[str], Any]:
+        """Makes clients with the permissions of a new role that may do this."""
+        name = f"role-{uuid.uuid4()}"
+        trust = {"Effect": "Allow", "Principal": {"AWS": environment.ACCOUNT}, "Action": "sts:AssumeRole"}
+        allowed = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+        iam = self.client("iam")
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))
+        iam.put_role_policy(
+            RoleName=name, PolicyName="allowed", PolicyDocument=json.dumps({"Statement": [allowed]})
+        )
+        answer = self.client("sts").assume_role(RoleArn=role["Role"]["Arn"], RoleSessionName="test")
+        session = boto3.Session(
+            aws_access_key_id=answer["Credentials"]["AccessKeyId"],
+            aws_secret_access_key=answer["Credentials"]["SecretAccessKey"],
+            aws_session_token=answer["Credentials"]["SessionToken"],
+            region_name=environment.REGION,
+        )
+        return lambda service: session.client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
 
     def queue(self) -> "Queue":
         """A new SQS queue."""

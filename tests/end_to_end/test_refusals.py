@@ -29,6 +29,15 @@ class Target:
     query_id: str
     token: str
 
+    def batch_file(self, key: str) -> dict[str, str]:
+        bucket, _, prefix = self.outputs["BatchesLocation"].removeprefix("s3://").partition("/")
+        return {"Bucket": bucket, "Key": f"{prefix}{key}"}
+
+    def own_batch_file(self) -> dict[str, str]:
+        """A file that the stack writes for a batch."""
+        machine = self.outputs["BatchStateMachineArn"].rpartition(":")[2]
+        return self.batch_file(f"{machine}/nothing")
+
     def result(self) -> dict[str, str]:
         return {"Bucket": self.outputs["ResultsBucketName"], "Key": f"results/{self.query_id}.csv"}
 
@@ -68,6 +77,12 @@ CALLS: Mapping[str, Call] = {
     "StartExecution of another state machine": lambda client, _: client("stepfunctions").start_execution(
         stateMachineArn=_OTHER_MACHINE
     ),
+    "StartExecution of a batch": lambda client, target: client("stepfunctions").start_execution(
+        stateMachineArn=target.outputs["BatchStateMachineArn"], input="{}"
+    ),
+    "ListExecutions of batches": lambda client, target: client("stepfunctions").list_executions(
+        stateMachineArn=target.outputs["BatchStateMachineArn"]
+    ),
     "StopExecution": _execution("stop_execution"),
     "RedriveExecution": _execution("redrive_execution"),
     "DescribeExecution": _execution("describe_execution"),
@@ -87,6 +102,8 @@ CALLS: Mapping[str, Call] = {
     "Invoke the executor": _invoke("Executor"),
     "Invoke the checker": _invoke("Checker"),
     "Invoke the canceller": _invoke("Canceller"),
+    "Invoke the planner": _invoke("Planner"),
+    "Invoke the reporter": _invoke("Reporter"),
     "UpdateFunctionConfiguration": lambda client, target: client("lambda").update_function_configuration(
         FunctionName=target.outputs["ExecutorFunctionName"], Description="Starts queries"
     ),
@@ -137,6 +154,16 @@ CALLS: Mapping[str, Call] = {
     "DeleteObject of a result": lambda client, target: client("s3").delete_object(
         **target.result() | {"Key": "results/nothing"}
     ),
+    "GetObject of a caller's batch": lambda client, target: client("s3").get_object(
+        **target.batch_file("nothing")
+    ),
+    "PutObject of a caller's batch": lambda client, target: client("s3").put_object(
+        **target.batch_file("nothing"), Body=b""
+    ),
+    "GetObject of a manifest": lambda client, target: client("s3").get_object(**target.own_batch_file()),
+    "PutObject of a manifest": lambda client, target: client("s3").put_object(
+        **target.own_batch_file(), Body=b""
+    ),
     "GetBucketPolicy": lambda client, target: client("s3").get_bucket_policy(
         Bucket=target.outputs["ResultsBucketName"]
     ),
@@ -168,7 +195,10 @@ CALLS: Mapping[str, Call] = {
     ),
 }
 
-ROLES = {"Executor", "Checker", "Canceller", "StateMachine"}
+ROLES = {
+    *("Executor", "Checker", "Canceller", "StateMachine"),
+    *("Planner", "Reporter", "BatchStateMachine"),
+}
 ALLOWED: Mapping[str, set[str]] = {
     "Executor": {
         *("SendTaskSuccess", "SendTaskFailure", "GetItem", "UpdateItem"),
@@ -188,7 +218,18 @@ ALLOWED: Mapping[str, set[str]] = {
         *("PutObject of a result", "SendMessage"),
     },
     "StateMachine": {"Invoke the executor", "Invoke the checker"},
+    "Planner": {"GetObject of a caller's batch", "GetObject of a manifest", "PutObject of a manifest"},
+    "Reporter": {
+        *("ListExecutions of batches", "DescribeExecution", "StopExecution", "GetQueryExecution"),
+        *("BatchGetItem", "SendMessage", "GetObject of a manifest", "PutObject of a manifest"),
+    },
+    "BatchStateMachine": {
+        *("StartExecution", "StartExecution of a batch", "DescribeExecution", "StopExecution"),
+        *("Invoke the planner", "Invoke the reporter"),
+        *("GetObject of a manifest", "PutObject of a manifest"),
+    },
     "a caller": {"StartExecution"},
+    "a caller of batches": {"StartExecution of a batch"},
     "a reader of the logs": {"FilterLogEvents"},
     "a reader of the task table": {"GetItem", "Scan"},
     "a reader of the dead letters": {"ReceiveMessage"},
@@ -206,19 +247,21 @@ def target(deployed: Stack) -> Iterator[Target]:
         FunctionName=outputs["ExecutorFunctionName"]
     )
     assert query_id is not None
-    yield Target(
+    written = Target(
         outputs=outputs,
         log_group=configuration["LoggingConfig"]["LogGroup"],
         execution_arn=arn,
         query_id=query_id,
         token=json.loads(scheduled["parameters"])["Payload"]["TaskToken"],
     )
+    yield written
     # What the allowed calls have written.
     deployed.client("sqs").purge_queue(QueueUrl=outputs["DeadLetterQueueUrl"])
     deployed.client("dynamodb").delete_item(TableName=outputs["TaskTableName"], Key={"Id": {"S": "nothing"}})
     s3 = deployed.client("s3")
     s3.delete_object(Bucket="sample-data", Key="scratch/nothing")
     s3.delete_object(Bucket=outputs["ResultsBucketName"], Key="results/nothing")
+    s3.delete_object(**written.own_batch_file())
 
 
 def statements_of(deployed: Stack, principal: str) -> list[dict[str, Any]]:
@@ -229,6 +272,7 @@ def statements_of(deployed: Stack, principal: str) -> list[dict[str, Any]]:
     queue = outputs["DeadLetterQueueUrl"].rpartition("/")[2]
     actions, resource = {
         "a caller": (["states:StartExecution"], outputs["StateMachineArn"]),
+        "a caller of batches": (["states:StartExecution"], outputs["BatchStateMachineArn"]),
         "a reader of the logs": (["logs:FilterLogEvents"], "*"),
         "a reader of the task table": (
             ["dynamodb:GetItem", "dynamodb:Scan"],

@@ -13,7 +13,7 @@ from typing import Any
 from local import stack as local_stack
 from tests.permissions.operations import Operation, Trial
 from tests.permissions.policies import deployed_statements, names_and_actions, without
-from tests.permissions.statements import ROWS, SETTINGS, NotEnforced, role_name
+from tests.permissions.statements import ROWS, SETTINGS, NotEnforced, Row, role_name
 from tools import records
 
 RECORD = "permissions"
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--record",
         action="store_true",
-        help="keep the table for docs/permissions.md (then run python -m tools.generate_docs)",
+        help="keep the rows for docs/permissions.md (then run python -m tools.generate_docs)",
     )
     options = parser.parse_args(arguments)
     local_stack.HOME.mkdir(exist_ok=True)
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ) as stack:
         trial = Trial(stack=stack)
         prepare(trial)
-        if broken := baseline(trial):
+        if broken := baseline(trial, options.only):
             print("\n".join(broken))
             return 1
         rows = list(try_rows(trial, options.only))
@@ -45,51 +45,78 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tried = sum("reason" not in row for row in rows)
     print(f"{tried} statements tried, {len(rows) - tried} not enforced locally, {len(unneeded)} not needed")
     if options.record and not unneeded:
-        records.write(RECORD, rows)
+        record(rows)
     return 1 if unneeded else 0
 
 
+def record(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the rows into the table; those that were not tried stay as they are."""
+    known = {(row["role"], row["statement"]): row for row in (*records.read(RECORD), *rows)}
+    places = [(role, name) for role, statements in ROWS.items() for name in statements]
+    records.write(RECORD, [known[place] for place in places if place in known])
+
+
 def prepare(trial: Trial) -> None:
-    """Create a table of the setting writeTables, in a database that the stack may not write."""
+    """Create a table of the setting writeTables, in a database that the stack may not write; set the task
+    table's key.
+    """
     trial.administer("CREATE DATABASE shared")
     trial.administer(
         "CREATE EXTERNAL TABLE shared.written (n int) STORED AS PARQUET "
         "LOCATION 's3://sample-data/shared/written/'"
     )
+    # MiniStack's CloudFormation leaves out the table's key.
+    trial.client("dynamodb").update_table(
+        TableName=trial.stack.outputs["TaskTableName"],
+        SSESpecification={
+            "Enabled": True,
+            "SSEType": "KMS",
+            "KMSMasterKeyId": SETTINGS["tableKeyArn"],
+        },
+    )
 
 
-def baseline(trial: Trial) -> list[str]:
+def chosen(only: str) -> Iterator[tuple[str, str, Row]]:
+    """Role, statement and row of those that `only` selects."""
+    for role, rows in ROWS.items():
+        for name, row in rows.items():
+            if f"{role}/{name}".startswith(only):
+                yield role, name, row
+
+
+def baseline(trial: Trial, only: str) -> list[str]:
     """What fails with every statement in place."""
-    operations = {
-        id(row): row for rows in ROWS.values() for row in rows.values() if isinstance(row, Operation)
-    }
-    failures = ((one.title, one.run(trial)) for one in operations.values())
+    operations = {id(row): row for _, _, row in chosen(only) if isinstance(row, Operation)}
+    failures = ((one.title, attempt(trial, one)) for one in operations.values())
     return [
         f"{title} fails with every statement in place: {failure}" for title, failure in failures if failure
     ]
 
 
+def attempt(trial: Trial, operation: Operation) -> str | None:
+    """Run an operation without the dead letters of an earlier one."""
+    trial.settle()
+    trial.dead_letter()
+    return operation.run(trial)
+
+
 def try_rows(trial: Trial, only: str) -> Iterator[Mapping[str, Any]]:
     """Each row of the table, printed as it is found."""
     iam = trial.client("iam")
-    for role, rows in ROWS.items():
+    for role, name, needed in chosen(only):
         statements = deployed_statements(iam, role_name(role))
-        actions = names_and_actions(statements)
-        for name, needed in rows.items():
-            if not f"{role}/{name}".startswith(only):
-                continue
-            row: dict[str, Any] = {"role": role, "statement": name, "actions": actions[name], "without": None}
-            match needed:
-                case NotEnforced(reason, source):
-                    row |= {"reason": reason, "source": source}
-                case Operation(title=title, run=run):
-                    with without(iam, role_name(role), name):
-                        row |= {"operation": title, "without": run(trial)}
-                    left = deployed_statements(iam, role_name(role))
-                    if left != statements:
-                        raise RuntimeError(f"the policies of {role} were not restored")
-            print(f"{role}/{name}: {row['without'] or row.get('reason')}", flush=True)
-            yield row
+        actions = names_and_actions(statements)[name]
+        row: dict[str, Any] = {"role": role, "statement": name, "actions": actions, "without": None}
+        match needed:
+            case NotEnforced(reason, source):
+                row |= {"reason": reason, "source": source}
+            case Operation():
+                with without(iam, role_name(role), name):
+                    row |= {"operation": needed.title, "without": attempt(trial, needed)}
+                if deployed_statements(iam, role_name(role)) != statements:
+                    raise RuntimeError(f"the policies of {role} were not restored")
+        print(f"{role}/{name}: {row['without'] or row.get('reason')}", flush=True)
+        yield row
 
 
 if __name__ == "__main__":

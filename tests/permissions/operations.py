@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from botocore.exceptions import ClientError
+
 from functions.queries import CLAIM
 from functions.task_table import Entry, Statement, TaskTable
 from ops.execution import follow, start
@@ -273,6 +275,39 @@ def _late_query(trial: Trial) -> str | None:
     return error or (None if status == "ABORTED" else "the query still runs")
 
 
+def _attach(name: str) -> Callable[[Trial], str | None]:
+    network = {"SubnetIds": ["subnet-00000001"], "SecurityGroupIds": ["sg-00000001"]}
+
+    def run(trial: Trial) -> str | None:
+        update = trial.client("lambda").update_function_configuration
+        return _refusal(lambda: update(FunctionName=trial.function(name), VpcConfig=network))
+
+    return run
+
+
+def _configure_logging(output: str) -> Callable[[Trial], str | None]:
+    def run(trial: Trial) -> str | None:
+        arn = trial.stack.outputs[output]
+        name = f"/aws/vendedlogs/states/{arn.rpartition(':')[2]}"
+        group = trial.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]["arn"]
+        destination = {"cloudWatchLogsLogGroup": {"logGroupArn": group}}
+        return _refusal(
+            lambda: trial.client("stepfunctions").update_state_machine(
+                stateMachineArn=arn, loggingConfiguration={"level": "ALL", "destinations": [destination]}
+            )
+        )
+
+    return run
+
+
+def _refusal(call: Callable[[], Any]) -> str | None:
+    try:
+        call()
+    except ClientError as error:
+        return f"{error.operation_name}: {error.response['Error']['Message']}"
+    return None
+
+
 def _lose_event(name: str) -> Callable[[Trial], str | None]:
     """Let an asynchronous invocation fail: it becomes a dead letter."""
 
@@ -323,9 +358,17 @@ RUN_BATCH = Operation(title="a batch of one query", run=_run_batch)
 LATE_QUERY = Operation(title="the event of an aborted batch of which a query starts late", run=_late_query)
 
 
+def attach(name: str) -> Operation:
+    return Operation(title="`UpdateFunctionConfiguration` with a network", run=_attach(name))
+
+
 def lose_event(name: str) -> Operation:
     return Operation(title="an event that fails three times", run=_lose_event(name))
 
 
 def log(name: str) -> Operation:
     return Operation(title="any invocation", run=_log(name))
+
+
+def logging(output: str) -> Operation:
+    return Operation(title="`UpdateStateMachine` with its log", run=_configure_logging(output))

@@ -28,9 +28,9 @@ def names_and_actions(statements: list[Document]) -> dict[str, list[str]]:
 
 
 def deployed_role(stack: Stack, role: str) -> str:
-    """The name of the role of StateMachine, Executor, Checker or Canceller in a deployed stack."""
-    if role == "StateMachine":
-        arn = stack.outputs["StateMachineArn"]
+    """The name of the role of a function, or of a state machine, in a deployed stack."""
+    if role.endswith("StateMachine"):
+        arn = stack.outputs[f"{role}Arn"]
         found = stack.client("stepfunctions").describe_state_machine(stateMachineArn=arn)["roleArn"]
     else:
         name = stack.outputs[f"{role}FunctionName"]

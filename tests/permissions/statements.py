@@ -10,7 +10,7 @@ from tools.template_checks import BROUGHT
 
 _PREFIX = "test-"
 
-# Every setting that adds a statement. The local stack does not look up the keys, subnets and functions.
+# Every setting that adds a statement. The local stack does not look up the keys, subnets and the function.
 SETTINGS: Mapping[str, str] = {
     **local_stack.SETTINGS,
     "stackName": "Permissions",
@@ -48,24 +48,19 @@ _ATHENA = f"{_DOCS}/athena/latest/ug"
 _LAMBDA = f"{_DOCS}/lambda/latest/dg"
 
 _NO_TRACES = "no X-Ray"
-_NO_KEYS = "KMS keys are not used"
-_TABLE_KEY = NotEnforced(_NO_KEYS, f"{_DOCS}/amazondynamodb/latest/developerguide/encryption.usagenotes.html")
-_QUEUE_KEY = NotEnforced(
-    _NO_KEYS, f"{_DOCS}/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html"
-)
-_RESULTS_KEY = NotEnforced(_NO_KEYS, f"{_ATHENA}/encryption.html")
 _CATALOGS = NotEnforced(
     "Athena does not read the data catalog's description", f"{_STEP_FUNCTIONS}/athena-iam.html"
 )
 
+_BUCKET_KEY = NotEnforced(
+    "S3 does not use a bucket's KMS key", f"{_DOCS}/AmazonS3/latest/userguide/UsingKMSEncryption.html"
+)
+
 _FUNCTION: Mapping[str, Row] = {
     "WriteTraces": NotEnforced(_NO_TRACES, f"{_LAMBDA}/services-xray.html"),
-    "AttachToVpc": NotEnforced("no network interfaces", f"{_LAMBDA}/configuration-vpc.html"),
-    "UseTableKey": _TABLE_KEY,
 }
 
 _STATE_MACHINE: Mapping[str, Row] = {
-    "DeliverLog": NotEnforced("Step Functions delivers no log", f"{_STEP_FUNCTIONS}/cw-logs.html"),
     "WriteTraces": NotEnforced(_NO_TRACES, f"{_STEP_FUNCTIONS}/concepts-xray-tracing.html"),
 }
 
@@ -74,11 +69,13 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     "Executor": {
         **_FUNCTION,
         "WriteLog": operations.log("Executor"),
+        "AttachToVpc": operations.attach("Executor"),
+        "UseTableKey": operations.ANY_QUERY,
         "SettleTasks": operations.REFUSED_QUERY,
         "AccessTaskTable": operations.ANY_QUERY,
         "RunQueries": operations.ANY_QUERY,
         "ResolveCatalogs": _CATALOGS,
-        "UseResultsKey": _RESULTS_KEY,
+        "UseResultsKey": operations.ANY_QUERY,
         "LocateResults": operations.ANY_QUERY,
         "ListResults": operations.CREATE_TABLE,
         "AccessResults": operations.ANY_QUERY,
@@ -104,17 +101,21 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     "Checker": {
         **_FUNCTION,
         "WriteLog": operations.log("Checker"),
+        "AttachToVpc": operations.attach("Checker"),
+        "UseTableKey": operations.COMPLETE,
         "SendDeadLetters": operations.lose_event("Checker"),
         "SettleTasks": operations.COMPLETE,
         "AccessTaskTable": operations.COMPLETE,
         "ReadQueries": operations.COMPLETE,
         "AccessResults": operations.PREVIEW,
-        "UseQueueKey": _QUEUE_KEY,
-        "UseResultsKey": _RESULTS_KEY,
+        "UseResultsKey": operations.PREVIEW,
+        "UseQueueKey": operations.lose_event("Checker"),
     },
     "Canceller": {
         **_FUNCTION,
         "WriteLog": operations.log("Canceller"),
+        "AttachToVpc": operations.attach("Canceller"),
+        "UseTableKey": operations.ABORT,
         "SendDeadLetters": operations.lose_event("Canceller"),
         "AccessTaskTable": operations.ABORT,
         "StopQueries": operations.ABORT,
@@ -123,24 +124,27 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
         "AccessResults": operations.CLAIM_START,
         "ListExecutions": operations.SWEEP,
         "ReadExecutions": operations.FAIL,
-        "UseQueueKey": _QUEUE_KEY,
-        "UseResultsKey": _RESULTS_KEY,
+        "UseQueueKey": operations.lose_event("Canceller"),
+        "UseResultsKey": operations.CLAIM_START,
     },
     "StateMachine": {
         **_STATE_MACHINE,
+        "DeliverLog": operations.logging("StateMachineArn"),
         "InvokeFunctions": operations.ANY_QUERY,
     },
     "Planner": {
-        "WriteTraces": _FUNCTION["WriteTraces"],
-        "AttachToVpc": _FUNCTION["AttachToVpc"],
+        **_FUNCTION,
         "WriteLog": operations.log("Planner"),
+        "AttachToVpc": operations.attach("Planner"),
         "ReadBatches": operations.RUN_BATCH,
         "WritePlans": operations.RUN_BATCH,
-        "UseResultsKey": _RESULTS_KEY,
+        "UseResultsKey": _BUCKET_KEY,
     },
     "Reporter": {
         **_FUNCTION,
         "WriteLog": operations.log("Reporter"),
+        "AttachToVpc": operations.attach("Reporter"),
+        "UseTableKey": operations.LATE_QUERY,
         "SendDeadLetters": operations.lose_event("Reporter"),
         "AccessFiles": operations.RUN_BATCH,
         "ListBatches": operations.LATE_QUERY,
@@ -148,11 +152,12 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
         "StopExecutions": operations.LATE_QUERY,
         "DescribeQueries": operations.LATE_QUERY,
         "ReadTaskTable": operations.LATE_QUERY,
-        "UseQueueKey": _QUEUE_KEY,
-        "UseResultsKey": _RESULTS_KEY,
+        "UseQueueKey": operations.lose_event("Reporter"),
+        "UseResultsKey": _BUCKET_KEY,
     },
     "BatchStateMachine": {
         **_STATE_MACHINE,
+        "DeliverLog": operations.logging("BatchStateMachineArn"),
         "InvokeFunctions": operations.RUN_BATCH,
         "StartQueriesAndChildren": operations.RUN_BATCH,
         "FollowQueries": operations.RUN_BATCH,
@@ -161,7 +166,7 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
         "RedriveChildren": NotEnforced(
             "a Map Run is not redriven", f"{_STEP_FUNCTIONS}/iam-policies-eg-dist-map.html"
         ),
-        "UseResultsKey": _RESULTS_KEY,
+        "UseResultsKey": _BUCKET_KEY,
     },
 }
 

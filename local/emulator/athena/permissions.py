@@ -58,6 +58,10 @@ def allows_object(action: str, bucket: str, key: str) -> bool:
     return not _denial(f"s3:{action}", f"arn:aws:s3:::{bucket}/{key}")
 
 
+def allows_key(action: str, key_arn: str) -> bool:
+    return not _denial(f"kms:{action}", key_arn)
+
+
 def check_object(action: str, bucket: str, key: str) -> None:
     """Raise Failure unless the starter may do this with the object."""
     if not allows_object(action, bucket, key):

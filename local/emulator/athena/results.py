@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ministack.core.responses import json_response
+from ministack.services import athena
 
 from local.emulator.athena import permissions, storage
 from local.emulator.athena.errors import INVALID_INPUT, Refused
@@ -36,20 +37,28 @@ def location(job: Job) -> str:
 
 def write(job: Job, result: Result) -> str | None:
     """Write the result to S3; return the manifest's location if the statement wrote objects."""
-    uri = location(job)
+    uri, key = location(job), _key(job.work_group)
     if job.statement.kind in _WRITES:
         if not result.manifest:
             return None
         manifest = f"{uri}-manifest.csv"
-        storage.put_result(manifest, "\n".join(result.manifest).encode())
+        storage.put_result(manifest, "\n".join(result.manifest).encode(), key)
         return manifest
     names: list[str | None] = [one.name for one in result.columns]
     if job.statement.kind in _AS_CSV:
-        storage.put_result(uri, "".join(f"{_csv(row)}\n" for row in [names, *result.rows]).encode())
+        storage.put_result(uri, "".join(f"{_csv(row)}\n" for row in [names, *result.rows]).encode(), key)
     else:
         header = [names] if job.statement.kind in _WITH_HEADER else []
-        storage.put_result(uri, "\n".join(str(row[0]) for row in [*header, *result.rows]).encode())
+        storage.put_result(uri, "\n".join(str(row[0]) for row in [*header, *result.rows]).encode(), key)
     return None
+
+
+def _key(work_group: str) -> str | None:
+    """The KMS key with which the workgroup encrypts results."""
+    known = athena._workgroups.get(work_group) or {}
+    results = known.get("Configuration", {}).get("ResultConfiguration", {})
+    key: str | None = results.get("EncryptionConfiguration", {}).get("KmsKey")
+    return key
 
 
 def _csv(cells: Sequence[str | None]) -> str:
@@ -69,8 +78,9 @@ def page(execution: dict[str, Any] | None, data: dict[str, Any]) -> Any:
     token = data.get("NextToken") or "0"
     if not token.isdecimal():
         raise Refused(f"Malformed nextPageToken {token}", INVALID_INPUT)
-    uri = execution["ResultConfiguration"]["OutputLocation"]
-    if not permissions.allows_object("GetObject", *storage.split(uri)):
+    uri, key = execution["ResultConfiguration"]["OutputLocation"], _key(execution["WorkGroup"])
+    readable = key is None or permissions.allows_key("Decrypt", key)
+    if not (readable and permissions.allows_object("GetObject", *storage.split(uri))):
         raise Refused(_NO_ACCESS, INVALID_INPUT)
     result: Result = execution["_result"]
     names: list[str | None] = [one.name for one in result.columns]

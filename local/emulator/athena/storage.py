@@ -27,9 +27,10 @@ def put(uri: str, body: bytes) -> None:
     _put(uri, body)
 
 
-def put_result(uri: str, body: bytes) -> None:
-    """Write a query's result. Raise Failure if Athena could not."""
-    if not permissions.allows_object("PutObject", *split(uri)):
+def put_result(uri: str, body: bytes, key_arn: str | None) -> None:
+    """Write a query's result, encrypted if there is a key. Raise Failure if Athena could not."""
+    allowed = key_arn is None or permissions.allows_key("GenerateDataKey", key_arn)
+    if not (allowed and permissions.allows_object("PutObject", *split(uri))):
         reason = f"Access denied when writing output to url: {uri} . "
         advice = "Please ensure you are allowed to access the S3 bucket."
         raise Failure(reason + advice, _RESULT_WRITE_FAILED)

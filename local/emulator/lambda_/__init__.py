@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ministack.core.lambda_runtime import execution_credentials
-from ministack.core.responses import get_account_id, get_region, new_uuid, now_iso
+from ministack.core.responses import error_response_json, get_account_id, get_region, new_uuid, now_iso
 from ministack.services import cloudwatch
 from ministack.services import lambda_svc as ministack
 
@@ -22,6 +22,11 @@ from local.emulator.recording import recorder
 _ministack_execute_function = ministack._execute_function
 _ministack_execute_function_warm = ministack._execute_function_warm
 
+_ministack_create_function = ministack._create_function
+_ministack_update_config = ministack._update_config
+
+# Lambda developer guide, "Giving Lambda functions access to resources in an Amazon VPC".
+_NETWORK_ACTIONS = ("CreateNetworkInterface", "DescribeNetworkInterfaces", "DeleteNetworkInterface")
 _RETRIES = 2
 _EVENT_AGE_SECONDS = 21_600
 _SYSTEM_ERRORS = {"ServiceException", "TooManyRequestsException"}
@@ -46,6 +51,8 @@ def install(*, folder: Path, environments: int, idle_seconds: float, retry_secon
     ministack._execute_function = _execute_function
     ministack._execute_function_warm = _execute_function_warm
     ministack.invoke_async_with_retry = invoke_async
+    ministack._create_function = _create_function
+    ministack._update_config = _update_config
     # MiniStack counts calls of the Invoke API only. Every invocation is counted here, when it ends.
     ministack._emit_lambda_metrics = lambda *_, **__: None
 
@@ -63,6 +70,28 @@ def environments() -> int:
 def pending_events() -> int:
     """Asynchronous invocations that have not ended yet, the pauses before their retries included."""
     return Lambda.pending
+
+
+def _create_function(data: dict[str, Any]) -> Any:
+    return _network_refusal(data, data.get("Role")) or _ministack_create_function(data)
+
+
+def _update_config(name: str, data: dict[str, Any]) -> Any:
+    known = (ministack._functions.get(name) or {}).get("config", {})
+    return _network_refusal(data, data.get("Role") or known.get("Role")) or _ministack_update_config(
+        name, data
+    )
+
+
+def _network_refusal(data: dict[str, Any], role_arn: str | None) -> Any:
+    """A function in a VPC needs a role that may create network interfaces."""
+    if not (data.get("VpcConfig") or {}).get("SubnetIds"):
+        return None
+    for action in _NETWORK_ACTIONS:
+        if roles.denial(role_arn, f"ec2:{action}", "*"):
+            message = f"The provided execution role does not have permissions to call {action} on EC2"
+            return error_response_json("InvalidParameterValueException", message, 400)
+    return None
 
 
 def _execute_function(func: dict[str, Any], event: Any) -> dict[str, Any]:
@@ -247,5 +276,5 @@ def _send_to_destination(
         },
         "responsePayload": result["body"],
     }
-    if roles.denial(config["Role"], "sqs:SendMessage", arn) or not sqs.send(arn, json.dumps(record)):
+    if not sqs.send(arn, json.dumps(record), config["Role"]):
         _count(config["FunctionName"], "DestinationDeliveryFailures", 1)

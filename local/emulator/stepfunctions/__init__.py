@@ -1,6 +1,6 @@
 """Where Step Functions differs from MiniStack's: executions, tasks, Distributed Map, and TestState."""
 
-from local.emulator.stepfunctions import definitions, executions, map_runs, single_state, tasks
+from local.emulator.stepfunctions import definitions, executions, log_delivery, map_runs, single_state, tasks
 
 
 def install() -> None:
@@ -9,4 +9,5 @@ def install() -> None:
     executions.install()
     map_runs.install()
     tasks.install()
+    log_delivery.install()
     single_state.install()
