@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from benchmarks.result import Result, Skipped
 
 # In the order in which they run: the fast ones first.
-NAMES = ("package", "work", "cost", "cold", "warm", "local", "lag", "scale")
+NAMES = ("package", "work", "cost", "cold", "warm", "local", "batch", "lag", "scale")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -21,7 +21,7 @@ DURATIONS = (SECOND, 10 * SECOND, MINUTE, 5 * MINUTE, 10 * MINUTE, HOUR, 4 * HOU
 GOAL_RATIO = 1.0
 
 _DOCUMENT = json.loads((Path(__file__).parent / "prices.json").read_text())
-_PRICES: dict[str, float] = {price["name"]: price["per_million"] for price in _DOCUMENT["prices"]}
+PRICES: dict[str, float] = {price["name"]: price["per_million"] for price in _DOCUMENT["prices"]}
 
 _FUNCTION_GB = 0.5
 # A function that waits needs only the minimum memory; it ends after 15 minutes (Lambda quotas).
@@ -104,7 +104,7 @@ def durable() -> float:
 
 def _usd(units: dict[str, float]) -> float:
     """Of a million queries that take so many units each."""
-    return sum(number * _PRICES[name] for name, number in units.items())
+    return sum(number * PRICES[name] for name, number in units.items())
 
 
 def _cell(cost: float) -> float | str:

@@ -22,6 +22,9 @@ print("\\n".join(filter(None, (getattr(module, "__file__", None) for module in s
 """
 
 
+_BATCH_FUNCTIONS = ("planner", "reporter")
+
+
 def measure(*, small: bool) -> Result:
     """The small version is the whole."""
     del small
@@ -52,7 +55,7 @@ def unused(folder: Path) -> list[str]:
     """The modules in the package that no function imports."""
     # Under the same names, and without bytecode of this Python in the package.
     run = subprocess.run(
-        [sys.executable, "-c", _PROBE, *FUNCTIONS],
+        [sys.executable, "-c", _PROBE, *FUNCTIONS, *_BATCH_FUNCTIONS],
         env={**ENVIRONMENT, "PATH": os.defpath, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
         cwd=folder,
         capture_output=True,

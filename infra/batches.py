@@ -118,8 +118,8 @@ class Batches(Construct):
         )
         grant(
             self._role,
-            "RedriveChildren",
-            actions=["states:RedriveExecution"],
+            "ManageChildren",
+            actions=["states:DescribeExecution", "states:StopExecution", "states:RedriveExecution"],
             resources=[self._arn.children],
             wildcard_reason=_WHY_ALL_EXECUTIONS,
         )

@@ -40,6 +40,6 @@ def test_a_missed_goal_is_reported(tmp_path: Path) -> None:
 
 def test_an_unused_module_is_found(tmp_path: Path) -> None:
     (tmp_path / "functions").mkdir()
-    for name in ("__init__", "executor", "checker", "canceller", "idle"):
+    for name in ("__init__", "executor", "checker", "canceller", "planner", "reporter", "idle"):
         (tmp_path / "functions" / f"{name}.py").touch()
     assert unused(tmp_path) == ["functions/idle.py"]

@@ -223,6 +223,30 @@ def test_past_the_tolerated_failures_a_batch_stops_what_runs(
     eventually(lambda: not batches.running(ended.arn))
 
 
+def test_a_redrive_runs_what_did_not_succeed(
+    batches: Batches, deployment: Deployment, eventually: Eventually
+) -> None:
+    bad, good = {"QueryString": "SELECT nope FROM airlines"}, {"QueryString": "SELECT 1"}
+    arn = batches.run({"Queries": [good, bad, good], "ToleratedFailureCount": 0}).arn
+    before = {row["Position"]: row for row in eventually(lambda: batches.rows(batches.manifest_of(arn)))}
+
+    stepfunctions = deployment.client("stepfunctions")
+    stepfunctions.redrive_execution(executionArn=arn)
+    ended = follow(stepfunctions, arn)
+
+    assert ended.error == "States.ExceedToleratedFailureThreshold"
+
+    def after() -> dict[int, Any] | None:
+        rows = {row["Position"]: row for row in batches.rows(batches.manifest_of(arn)) or []}
+        return rows if str(rows[2]["ExecutionArn"]).endswith("-00002-r1") else None
+
+    rows = eventually(after)
+    assert (rows[2]["State"], rows[2]["Error"]) == ("FAILED", "AthenaQuery.Failed")
+    for position in (1, 3):
+        if before[position]["State"] == "SUCCEEDED":
+            assert rows[position]["ExecutionArn"] == before[position]["ExecutionArn"]
+
+
 def test_a_malformed_batch_is_refused_and_starts_nothing(batches: Batches) -> None:
     ended = batches.run({"Queries": [{"Name": "a"}, {"Name": "a"}]})
 

@@ -234,6 +234,26 @@ def _run_batch(trial: Trial) -> str | None:
     return str(failure)
 
 
+def _redrive_batch(trial: Trial) -> str | None:
+    """Redrive a batch whose only query failed: it runs again."""
+    stepfunctions = trial.client("stepfunctions")
+    document = {"Queries": [{"QueryString": "SELEKT 1"}], "ToleratedFailureCount": 0}
+    arn = start(stepfunctions, trial.stack.outputs["BatchStateMachineArn"], document)
+    follow(stepfunctions, arn)
+    stepfunctions.redrive_execution(executionArn=arn)
+    ended = follow(stepfunctions, arn)
+    trial.settle()
+    trial.dead_letter()
+    names = [
+        one["name"]
+        for one in stepfunctions.list_executions(stateMachineArn=trial.stack.outputs["StateMachineArn"])[
+            "executions"
+        ]
+    ]
+    again = f"{arn.rpartition(':')[2]}-00001-r1" in names
+    return None if again else f"the query does not run again: {ended.error}"
+
+
 def _late_query(trial: Trial) -> str | None:
     """Let a query start after its batch was aborted: the reporter stops it."""
     trial.stack.deliver_events("off")
@@ -355,6 +375,7 @@ SWEEP = Operation(
     title="the sweep", run=lambda trial: trial.invoke("Canceller", {"detail-type": "Scheduled Event"})
 )
 RUN_BATCH = Operation(title="a batch of one query", run=_run_batch)
+REDRIVE_BATCH = Operation(title="a redrive of a failed batch", run=_redrive_batch)
 LATE_QUERY = Operation(title="the event of an aborted batch of which a query starts late", run=_late_query)
 
 

@@ -163,9 +163,7 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
         "FollowQueries": operations.RUN_BATCH,
         "ReceiveEndsOfQueries": operations.RUN_BATCH,
         "AccessFiles": operations.RUN_BATCH,
-        "RedriveChildren": NotEnforced(
-            "a Map Run is not redriven", f"{_STEP_FUNCTIONS}/iam-policies-eg-dist-map.html"
-        ),
+        "ManageChildren": operations.REDRIVE_BATCH,
         "UseResultsKey": _BUCKET_KEY,
     },
 }

@@ -28,8 +28,8 @@ def test_the_state_machine_may_start_queries_and_children_and_read_the_items(tem
     object_actions = ("GetObject", "PutObject", "AbortMultipartUpload", "ListMultipartUploadParts")
     assert own == {
         "states:StartExecution": [f"states:stateMachine:{QUERIES}", f"states:stateMachine:{BATCHES}"],
-        "states:DescribeExecution": [f"states:execution:{QUERIES}:*"],
-        "states:StopExecution": [f"states:execution:{QUERIES}:*"],
+        "states:DescribeExecution": [f"states:execution:{BATCHES}/*", f"states:execution:{QUERIES}:*"],
+        "states:StopExecution": [f"states:execution:{BATCHES}/*", f"states:execution:{QUERIES}:*"],
         "states:RedriveExecution": [f"states:execution:{BATCHES}/*"],
         **{f"events:{action}": [rule] for action in ("PutTargets", "PutRule", "DescribeRule")},
         **{f"s3:{action}": [files(template)["own"]] for action in object_actions},
