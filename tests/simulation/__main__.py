@@ -6,6 +6,7 @@ Exit code 1 means that a promise was broken, or a mutant not caught.
 # ruff: noqa: T201 — a command line prints
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -183,6 +184,8 @@ def _transitions(options: argparse.Namespace) -> int:
 
 
 def _batches(options: argparse.Namespace) -> int:
+    # The functions log to the standard output.
+    logging.disable(logging.CRITICAL)
     with batch_mutants.applied(options.mutant) if options.mutant else nullcontext():
         for seed in range(options.seed, options.seed + options.runs):
             world = run_batches(SeededChoices(seed))
