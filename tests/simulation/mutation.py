@@ -24,8 +24,8 @@ def schedules_until_caught(
     """
     mutant = MUTANTS[name]
     with applied(name) as variant:
-        first = [known[name]] if name in known else []
-        for seed in [*first, *range(1, most + 1)]:
+        seeds: list[int] = [*([known[name]] if name in known else []), *range(1, most + 1)]
+        for seed in seeds:
             history = run_schedule(SeededChoices(seed), variant, SCENARIOS[mutant.scenario])
             if any(violation.check == mutant.caught_by for violation in violations(history)):
                 return seed
