@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from functions.settings import BatchSettings
+from functions.batch_runtime import BatchSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

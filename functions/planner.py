@@ -12,10 +12,10 @@ from typing import Any, NoReturn
 
 from functions import batches
 from functions.batch_contract import MOST_QUERIES, BatchRequest, read_batch_input
+from functions.batch_runtime import BatchRuntime, get_batch_runtime
 from functions.batches import Files, Missing, Planned
 from functions.errors import REASON_CHARACTERS, InvalidInput, cut
 from functions.observability import lambda_handler, logger
-from functions.runtime import BatchRuntime, get_batch_runtime
 
 # Held in memory.
 _FILE_BYTES = 64 * 1024 * 1024

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions import batches, queries
+from functions.batch_runtime import BatchRuntime, get_batch_runtime
 from functions.batches import FINAL, REDRIVE_COUNT, Files, Missing, Planned
 from functions.errors import ServiceFault
 from functions.events import SCHEDULED_EVENT, UNSUCCESSFUL_STATUSES
 from functions.observability import fault_name, lambda_handler, logger
 from functions.outcome import estimated_cost_usd
-from functions.runtime import BatchRuntime, get_batch_runtime
 from functions.time_budget import OutOfTime
 
 if TYPE_CHECKING:

@@ -12,14 +12,13 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
-from functions.settings import BatchSettings, Settings
+from functions.settings import Settings
 from functions.task_table import TaskTable
 from functions.time_budget import time_budget
 
 if TYPE_CHECKING:
     from mypy_boto3_athena import AthenaClient
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_s3 import S3Client
     from mypy_boto3_stepfunctions import SFNClient
 
 # One retry covers a lost connection. ASL retries what lasts longer, visibly in the history.
@@ -30,9 +29,6 @@ CONFIG = Config(connect_timeout=1, read_timeout=5, retries={"mode": "standard", 
 # endpoints differently with data that is not its own (docs/adr/0018-sdk-data-of-the-calls.md).
 _SDK_DATA = Path(__file__).parent / "sdk_data"
 _OTHER_ENDPOINTS = ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT")
-
-# A batch makes thousands of calls in a row, at the rate that the quotas leave it.
-_BATCH_CONFIG = CONFIG.merge(Config(retries={"mode": "adaptive", "total_max_attempts": 8}))
 
 # The longest time of a call: two attempts, and botocore's delay of up to a second between them.
 CALL_SECONDS = 2 * (1 + 5) + 1
@@ -50,44 +46,17 @@ class Runtime:
     sleep: Callable[[float], None] = time.sleep
 
 
-@dataclass(frozen=True, kw_only=True)
-class BatchRuntime:
-    """The same for planner and reporter. `table` is read only."""
-
-    settings: BatchSettings
-    s3: "S3Client"
-    stepfunctions: "SFNClient"
-    athena: "AthenaClient"
-    table: TaskTable
-    now: Callable[[], float] = time.time
-
-
 @cache
 def get_runtime() -> Runtime:
     """The deployed function's runtime. All clients share one session, which is slow to create."""
     settings = Settings.from_environment()
-    session = _with_time_limit(_make_session(settings.region))
-    dynamodb = cast("DynamoDBClient", _LazyClient(session, "dynamodb", CONFIG))
+    session = with_time_limit(_make_session(settings.region))
+    dynamodb = cast("DynamoDBClient", LazyClient(session, "dynamodb", CONFIG))
     return Runtime(
         settings=settings,
-        athena=cast("AthenaClient", _LazyClient(session, "athena", CONFIG)),
-        stepfunctions=cast("SFNClient", _LazyClient(session, "stepfunctions", CONFIG)),
+        athena=cast("AthenaClient", LazyClient(session, "athena", CONFIG)),
+        stepfunctions=cast("SFNClient", LazyClient(session, "stepfunctions", CONFIG)),
         table=TaskTable(dynamodb, settings.task_table, settings.task_ttl_seconds),
-    )
-
-
-@cache
-def get_batch_runtime() -> BatchRuntime:
-    """Likewise, with botocore's own data: a batch can wait for a cold start."""
-    settings = BatchSettings.from_environment()
-    session = _with_time_limit(boto3.Session(region_name=settings.region))
-    dynamodb = cast("DynamoDBClient", _LazyClient(session, "dynamodb", _BATCH_CONFIG))
-    return BatchRuntime(
-        settings=settings,
-        s3=cast("S3Client", _LazyClient(session, "s3", _BATCH_CONFIG)),
-        stepfunctions=cast("SFNClient", _LazyClient(session, "stepfunctions", _BATCH_CONFIG)),
-        athena=cast("AthenaClient", _LazyClient(session, "athena", _BATCH_CONFIG)),
-        table=TaskTable(dynamodb, settings.task_table, ttl_seconds=0),
     )
 
 
@@ -98,12 +67,12 @@ def _make_session(region: str) -> boto3.Session:
     return boto3.Session(region_name=region, botocore_session=core)
 
 
-def _with_time_limit(session: boto3.Session) -> boto3.Session:
+def with_time_limit(session: boto3.Session) -> boto3.Session:
     session.events.register("before-call", _require_time)
     return session
 
 
-class _LazyClient:
+class LazyClient:
     """A client that is made at its first call: few invocations need all of them."""
 
     def __init__(self, session: boto3.Session, service: str, config: Config) -> None:

@@ -23,7 +23,7 @@ class InvalidSetting(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Environment:
+class Environment:
     """Each field is an environment variable, in upper case; `region` is Lambda's own AWS_REGION."""
 
     region: str
@@ -51,7 +51,7 @@ class _Environment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(_Environment):
+class Settings(Environment):
     """Of executor, checker and canceller.
 
     `bytes_scanned_limit` is 0 where the limit of the workgroup is not known.
@@ -72,18 +72,6 @@ class Settings(_Environment):
     @property
     def task_ttl_seconds(self) -> int:
         return self.task_ttl_days * SECONDS_PER_DAY
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchSettings(_Environment):
-    """Of planner and reporter. `state_machine_arn` is the one that runs queries."""
-
-    task_table: str
-    state_machine_arn: str
-    batch_state_machine_arn: str
-    batches_bucket: str
-    batches_prefix: str
-    usd_per_terabyte: float
 
 
 def _variable(name: str) -> str:

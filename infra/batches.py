@@ -5,7 +5,8 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from functions.settings import BATCH_TIMEOUT_SECONDS, BatchSettings
+from functions.batch_runtime import BatchSettings
+from functions.settings import BATCH_TIMEOUT_SECONDS
 from infra.document import BATCH_SOURCE
 from infra.function import Function
 from infra.permissions import grant

@@ -8,8 +8,8 @@ from typing import Any, cast
 from unittest.mock import patch
 
 from functions import batches, planner, reporter
+from functions.batch_runtime import BatchRuntime
 from functions.batches import Planned
-from functions.runtime import BatchRuntime
 
 _row, _find, _write = reporter._row, reporter._find, reporter._write  # noqa: SLF001
 _summary, _clean_up = reporter._summary, reporter.clean_up  # noqa: SLF001

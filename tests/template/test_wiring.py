@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from functions.batch_runtime import BatchSettings
 from functions.events import EXECUTION_STATUS_CHANGE, QUERY_STATE_CHANGE
-from functions.settings import BatchSettings
 from functions.settings import Settings as FunctionSettings
 from infra.document import BATCH_SOURCE, SOURCE, render_document
 from tests.template.conftest import ROOT, Synthesize

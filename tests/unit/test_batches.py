@@ -14,9 +14,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from functions import batches, planner, reporter
+from functions.batch_runtime import BatchRuntime, BatchSettings
 from functions.errors import ServiceFault
-from functions.runtime import BatchRuntime
-from functions.settings import BatchSettings
 from tests.documents import code_blocks
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
