@@ -23,7 +23,8 @@ from infra.bundle import PYTHON, bundle
 
 ROOT = Path(__file__).parent.parent
 WORK = ROOT / "build" / "benchmarks"
-GOAL = 0.85
+# A handler without Powertools is at 1.0.
+GOAL = 0.9
 
 # boto3 with bytecode, as in the runtime.
 _SDK = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")

@@ -1,4 +1,4 @@
-"""What planner and reporter work with. It is not in runtime.py, since the other functions start without it."""
+"""What planner and reporter work with. The other functions start without it, so it is not in runtime.py."""
 
 import time
 from collections.abc import Callable
