@@ -30,7 +30,7 @@ _TOLERANCE = 0.1
 
 def one_query_per_attempt(history: History) -> Iterator[str]:
     """Excused where a start could not be registered until Athena had forgotten its token."""
-    forgotten = {(name_of(each.execution), each.entry) for each in history.athena.forgotten}
+    forgotten = _forgotten(history)
     counts = Counter(
         (name_of(query.subject.execution), query.subject.entry)
         for query in history.athena.queries.values()
@@ -39,6 +39,11 @@ def one_query_per_attempt(history: History) -> Iterator[str]:
     for (name, entry), count in counts.items():
         if count > 1 and (name, entry) not in forgotten:
             yield f'{name} started {count} queries for its entry {entry} into "Start query"'
+
+
+def _forgotten(history: History) -> set[tuple[str, int]]:
+    """The executions and entries whose token was used again when Athena had forgotten it."""
+    return {(name_of(each.execution), each.entry) for each in history.athena.forgotten}
 
 
 def only_executors_start_queries(history: History) -> Iterator[str]:
@@ -88,11 +93,15 @@ def back_off_is_kept(history: History) -> Iterator[str]:
 
 def redrive_adopts(history: History) -> Iterator[str]:
     """A redrive starts no query where the newest one of the execution succeeded, or goes on to succeed; and
-    it does not end as a query that had failed before.
+    it does not end as a query that had failed before. Excused where that query could not be registered until
+    Athena had forgotten its token.
     """
+    forgotten = _forgotten(history)
     for execution in history.machine.executions:
         for run in execution.runs:
             query = adopted_query(history, execution, run)
+            if query and (name_of(execution), query.subject.entry) in forgotten:
+                continue
             started = queries_of_run(history, run)
             if (
                 query is None

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from math import inf
-from typing import TYPE_CHECKING
 
 from functions.events import SCHEDULED_EVENT
 from functions.task_table import ANNOUNCED, CLEANED_UP, STARTED, TASK_TOKEN
@@ -10,9 +9,6 @@ from tests.simulation.expectations import (
     name_of,
 )
 from tests.simulation.world import History
-
-if TYPE_CHECKING:
-    from tests.simulation.dynamodb import Write
 
 # How far the times of Athena, of lists and of reads from the table may differ from the simulation's own, in
 # seconds.
@@ -101,21 +97,29 @@ def leaves_the_table_in_order(history: History) -> Iterator[str]:
 
 def _unconfirmed_starts(history: History) -> Iterator[str]:
     """Ends that were marked as cleaned up although the canceller had seen a start that is unaccounted for."""
-    first: dict[tuple[str, int], Write] = {}
+    # The starts that each canceller saw in its first write, and that have been there since.
+    seen: dict[str, dict[int, set[str]]] = {}
     marked: dict[str, set[str]] = {}
     for write in history.table.writes:
+        announced = {name for name in write.item if name.startswith(ANNOUNCED)}
         marks = {name for name in write.item if name.startswith(CLEANED_UP)}
         new = marks - marked.get(write.key, set())
         marked[write.key] = marks
+        cancellers = seen.setdefault(write.key, {})
+        for each in cancellers.values():
+            each.intersection_update(announced)
         if write.invocation is None or write.invocation.function != "canceller":
             continue
-        before = first.setdefault((write.key, write.invocation.serial), write).item
-        seen = {name for name in before if name.startswith(ANNOUNCED)} & set(write.item)
-        # One that is registered too was repeated by an executor that died then.
-        seen = {name for name in seen if name.replace(ANNOUNCED, STARTED) not in write.item}
+        names = cancellers.setdefault(write.invocation.serial, set(announced))
         for mark in new:
             ended = int(mark.removeprefix(CLEANED_UP))
-            left = [name for name in seen if int(write.item[name]["M"]["RedriveCount"]["N"]) <= ended]
+            left = [
+                name
+                for name in names
+                # One that is registered too was repeated by an executor that died then.
+                if name.replace(ANNOUNCED, STARTED) not in write.item
+                and int(write.item[name]["M"]["RedriveCount"]["N"]) <= ended
+            ]
             if left:
                 yield f"{write.invocation.name} marked {mark} with {len(left)} starts unaccounted for"
 
