@@ -1,16 +1,18 @@
 """The programs of examples/programs do the same in each language."""
 
 import csv
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from local.environment import aws_variables
+from local.environment import ACCOUNT, REGION, aws_variables
 from tests.end_to_end.conftest import Deployment, Eventually
 from tools.environments import CACHE, ROOT
 
@@ -21,6 +23,7 @@ PROGRAMS = ROOT / "examples" / "programs"
 class Program:
     """A program, and the stack that it calls."""
 
+    language: str
     command: list[str]
     environment: dict[str, str]
 
@@ -46,6 +49,8 @@ def program(request: pytest.FixtureRequest) -> Program:
     installed = {"py": PROGRAMS, "sh": CACHE / "awscli" / "installed", "ts": CACHE / "node" / "installed"}
     if not installed[request.param].exists():
         pytest.skip("the AWS CLI and the SDK for JavaScript are not installed: run make test-clients")
+    if request.param == "sh" and shutil.which("jq") is None:
+        pytest.skip("run_query.sh needs jq")
     file = PROGRAMS / f"run_query.{request.param}"
     if request.param == "ts":
         # Node finds the packages from the file's folder.
@@ -53,6 +58,7 @@ def program(request: pytest.FixtureRequest) -> Program:
     stack = request.getfixturevalue("deployment").stack
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return Program(
+        request.param,
         [*commands[request.param], str(file)],
         inherited
         | aws_variables(stack.endpoint)
@@ -61,6 +67,30 @@ def program(request: pytest.FixtureRequest) -> Program:
             "STATE_MACHINE_ARN": stack.outputs["StateMachineArn"],
         },
     )
+
+
+@pytest.fixture
+def caller(deployment: Deployment) -> Iterator[Callable[[str | None], dict[str, str]]]:
+    """The credentials of a user with the permissions of policy.json, without the statement of one Sid."""
+    text = (PROGRAMS / "policy.json").read_text()
+    bucket = deployment.stack.outputs["ResultsBucketName"]
+    for place, value in (("REGION", REGION), ("ACCOUNT", ACCOUNT), ("RESULTS_BUCKET", bucket)):
+        text = text.replace(place, value)
+    policy = json.loads(text)
+    iam = deployment.client("iam")
+    iam.create_user(UserName="caller")
+    key = iam.create_access_key(UserName="caller")["AccessKey"]
+
+    def grant(left_out: str | None) -> dict[str, str]:
+        statements = [one for one in policy["Statement"] if one["Sid"] != left_out]
+        document = json.dumps(policy | {"Statement": statements})
+        iam.put_user_policy(UserName="caller", PolicyName="policy", PolicyDocument=document)
+        return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+    yield grant
+    iam.delete_user_policy(UserName="caller", PolicyName="policy")
+    iam.delete_access_key(UserName="caller", AccessKeyId=key["AccessKeyId"])
+    iam.delete_user(UserName="caller")
 
 
 @pytest.fixture
@@ -110,6 +140,22 @@ def test_after_its_time_it_stops_the_execution_and_so_the_query(
     execution_arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
     assert deployment.ended(execution_arn, eventually)["status"] == "ABORTED"
     eventually(lambda: not deployment.running_queries(execution_arn))
+
+
+def test_it_needs_the_permissions_of_its_policy_and_no_others(
+    program: Program, name: str, caller: Callable[[str | None], dict[str, str]]
+) -> None:
+    sql = "SELECT count(*) AS n FROM airlines"
+
+    ran = program.run(name, sql, **caller(None))
+
+    assert ran.returncode == 0, ran.stderr
+    assert list(csv.reader(ran.stdout.splitlines())) == [["n"], ["16"]]
+    for sid in ("Start", "FollowAndStop", "ReadPages", "ReadResults"):
+        refused = program.run(f"{name}-{sid}", sql, **caller(sid))
+        # The shell program copies the result from S3.
+        needless = program.language == "sh" and sid == "ReadPages"
+        assert (refused.returncode == 0) == needless, sid
 
 
 def test_the_python_program_is_short() -> None:
