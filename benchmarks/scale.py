@@ -58,7 +58,15 @@ def measure(*, small: bool) -> Result:
             Table(
                 title=f"{executions} executions at once on the local stack, warm, {os.cpu_count()} cores",
                 columns=[
-                    *("succeeded", "by event", "seconds", "a second", "memory (MiB)"),
+                    *(
+                        "succeeded",
+                        "by event",
+                        "by executor",
+                        "by poll",
+                        "seconds",
+                        "a second",
+                        "memory (MiB)",
+                    ),
                     *("CPU ms: emulator", "functions", "load before"),
                 ],
                 rows=[local.row()],
@@ -77,7 +85,8 @@ def measure(*, small: bool) -> Result:
             f"{largest:,} drained in {ours[-1].ratio:.2f} of the bound"
         ),
         goal=(
-            f"{GOAL_PER_SECOND} a second, 0 lost, most by event, under {GOAL_MIB:,} MiB; at most {GOAL_DRAIN}"
+            f"{GOAL_PER_SECOND} a second, 0 lost, most without a poll, under {GOAL_MIB:,} MiB; "
+            f"at most {GOAL_DRAIN}"
         ),
         held=local.held and drained and ours[-1].ratio <= GOAL_DRAIN,
     )
@@ -93,12 +102,13 @@ def _row(machine: str, one: Drain) -> list[str | int | float]:
 @dataclass(frozen=True, kw_only=True)
 class _Local:
     """`mebibytes` is the most memory, and the CPU times are per execution in seconds, of the emulator and of
-    its execution environments. `load` is the load average before the first execution.
+    its execution environments. `settled_by` counts executions by what settled them: an executor does where the
+    event arrived before its token. `load` is the load average before the first execution.
     """
 
     executions: int
     succeeded: int
-    by_event: int
+    settled_by: Counter[str]
     seconds: float
     mebibytes: float
     emulator_cpu: float
@@ -115,12 +125,14 @@ class _Local:
 
     @property
     def held(self) -> bool:
-        by_event = self.by_event > self.executions / 2
-        return self.rate >= GOAL_PER_SECOND and not self.lost and by_event and self.mebibytes < GOAL_MIB
+        unpolled = self.settled_by["event"] + self.settled_by["executor"] > self.executions / 2
+        return self.rate >= GOAL_PER_SECOND and not self.lost and unpolled and self.mebibytes < GOAL_MIB
 
     def row(self) -> list[int | float]:
         return [
-            *(self.succeeded, self.by_event, round(self.seconds, 1), round(self.rate, 1)),
+            self.succeeded,
+            *(self.settled_by[by] for by in ("event", "executor", "poll")),
+            *(round(self.seconds, 1), round(self.rate, 1)),
             *(round(self.mebibytes), round(self.emulator_cpu * 1_000), round(self.functions_cpu * 1_000)),
             round(self.load, 1),
         ]
@@ -159,7 +171,7 @@ def _run(stack: Stack, executions: int) -> _Local:
     return _Local(
         executions=executions,
         succeeded=statuses["SUCCEEDED"],
-        by_event=settled_by["event"],
+        settled_by=settled_by,
         seconds=seconds,
         mebibytes=mebibytes,
         emulator_cpu=(after.emulator_cpu - before.emulator_cpu) / executions,
