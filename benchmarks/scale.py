@@ -102,8 +102,8 @@ def _row(machine: str, one: Drain) -> list[str | int | float]:
 @dataclass(frozen=True, kw_only=True)
 class _Local:
     """`mebibytes` is the most memory, and the CPU times are per execution in seconds, of the emulator and of
-    its execution environments. `settled_by` counts executions by what settled them: an executor does where the
-    event arrived before its token. `load` is the load average before the first execution.
+    its execution environments. `settled_by` counts executions by what settled them: an executor does where
+    the event arrived before its token. `load` is the load average before the first execution.
     """
 
     executions: int
