@@ -3,6 +3,7 @@
 import io
 import json
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,8 +76,8 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> tuple[Stack, str]:
         nonlocal clock
         clock += seconds
 
-    monkeypatch.setattr("local.load.time.monotonic", lambda: clock)
-    monkeypatch.setattr("local.load.time.sleep", sleep)
+    # The module's own name: other threads of this process sleep too.
+    monkeypatch.setattr(load, "time", SimpleNamespace(monotonic=lambda: clock, sleep=sleep))
     stack, printed = Stack(), io.StringIO()
     load.run(Console(file=printed), stack, 10)  # type: ignore[arg-type] # what the load needs of a stack
     return stack, printed.getvalue()
