@@ -3,7 +3,6 @@
 import io
 import socket
 import subprocess
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -217,7 +216,7 @@ def test_a_client_reads_neither_profile_nor_files_nor_proxy(
 
 def test_steps_are_printed_with_the_time_that_each_took(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 2.5, 2.5, 4.0])
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("local.steps.time", SimpleNamespace(monotonic=lambda: next(clock)))
     printed = io.StringIO()
 
     with Steps(Console(file=printed)) as steps:
