@@ -29,7 +29,7 @@ demo: $(INSTALLED) ## Run six sample queries through the whole stack on this mac
 	$(BIN)/python -m local demo
 
 test: $(INSTALLED) ## Run all tests, including the end-to-end tests on the local stack
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: lint unit ## Run the linters, the type checker and the fast tests
 

@@ -17,3 +17,11 @@ os.environ |= {
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Duration())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `make test`: a process runs whole files, and one of them all end-to-end tests on one stack."""
+    for item in items:
+        folder = item.path.parent
+        group = folder if folder.name == "end_to_end" else item.path
+        item.add_marker(pytest.mark.xdist_group(str(group)))

@@ -106,7 +106,8 @@ def unit_of(deployment: Deployment, name: str) -> str:
         Namespace=METRICS_NAMESPACE,
         MetricName=name,
         Dimensions=[{"Name": "service", "Value": deployment.stack.name}],
-        StartTime=now - timedelta(days=3),
+        # Other tests let metrics age.
+        StartTime=now - timedelta(days=365),
         EndTime=now,
         Period=86_400,
         Statistics=["Sum"],
@@ -140,6 +141,8 @@ def test_failures_fire_an_alarm(deployment: Deployment, eventually: Eventually) 
 def test_an_event_that_always_fails_becomes_a_dead_letter_and_fires_the_alarm(
     deployment: Deployment, eventually: Eventually
 ) -> None:
+    deployment.client("sqs").purge_queue(QueueUrl=deployment.stack.outputs["DeadLetterQueueUrl"])
+    deployment.stack.let_metrics_age(HOUR)
     becomes(deployment, eventually, "DeadLetters", "OK")
 
     deployment.client("lambda").invoke(
