@@ -9,18 +9,17 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from functions import queries
 from functions.contract import read_input
 from functions.errors import AthenaQueryError, ServiceFault, Throttled
 from functions.events import SCHEDULED_EVENT, UNSUCCESSFUL_STATUSES
+from functions.executions import list_since
 from functions.metric_names import Metric
-from functions.observability import fault_name, lambda_handler, logger, measure
+from functions.observability import lambda_handler, logger, measure
 from functions.runtime import Runtime, get_runtime
 from functions.starts import find_announced, stop_orphan
+from functions.sweep import clean_up_each
 from functions.task_table import AnnouncedStart
-from functions.time_budget import OutOfTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,26 +108,19 @@ def sweep(runtime: Runtime) -> None:
     measure(Metric.OLDEST_STUCK_EXECUTION, _oldest_stuck_seconds(runtime))
     ends = {execution["executionArn"]: execution for execution in _recent_ends(runtime)}
     known = runtime.table.find_executions(list(ends))
-    fault: str | None = None
-    for execution_id, execution in ends.items():
-        redrive_count = execution.get("redriveCount", 0)
+
+    def clean(execution: "ExecutionListItemTypeDef") -> None:
+        execution_id, redrive_count = execution["executionArn"], execution.get("redriveCount", 0)
         if known[execution_id].cleaned_up >= redrive_count:
-            continue
+            return
         missed = known[execution_id].ended < redrive_count and _ended_long_ago(execution, runtime)
         if missed:
             measure(Metric.STATUS_EVENTS_MISSED)
-        try:
-            clean_up(execution_id, redrive_count, runtime)
-            if missed and execution["status"] == "FAILED":
-                _count_failure(execution_id, redrive_count, runtime)
-        except (ClientError, BotoCoreError, ServiceFault) as error:
-            # The other executions must not wait for this one; the next sweep repeats what is left.
-            fault = str(error) if isinstance(error, ServiceFault) else fault_name(error)
-            logger.error("clean-up failed", fault=fault)
-            if isinstance(error, OutOfTime):
-                break
-    if fault:
-        raise ServiceFault(fault)
+        clean_up(execution_id, redrive_count, runtime)
+        if missed and execution["status"] == "FAILED":
+            _count_failure(execution_id, redrive_count, runtime)
+
+    clean_up_each(ends.values(), clean)
 
 
 def _ended_long_ago(execution: "ExecutionListItemTypeDef", runtime: Runtime) -> bool:
@@ -139,31 +131,19 @@ def _ended_long_ago(execution: "ExecutionListItemTypeDef", runtime: Runtime) -> 
 def _recent_ends(runtime: Runtime) -> "Iterator[ExecutionListItemTypeDef]":
     """The executions that ended without success and may have left something running."""
     now = datetime.fromtimestamp(runtime.now(), UTC)
+    stepfunctions, arn = runtime.stepfunctions, runtime.settings.state_machine_arn
     for status in UNSUCCESSFUL_STATUSES:
-        yield from _list_executions(runtime, since=now - _LIFETIME, statusFilter=status)
-        yield from _list_executions(
-            runtime, since=now - _REDRIVABLE, statusFilter=status, redriveFilter="REDRIVEN"
+        yield from list_since(stepfunctions, arn, now - _LIFETIME, statusFilter=status)
+        yield from list_since(
+            stepfunctions, arn, now - _REDRIVABLE, statusFilter=status, redriveFilter="REDRIVEN"
         )
-
-
-def _list_executions(
-    runtime: Runtime, *, since: datetime, **filters: Any
-) -> "Iterator[ExecutionListItemTypeDef]":
-    """Executions that started after `since`. Step Functions lists the newest first (ListExecutions)."""
-    pages = runtime.stepfunctions.get_paginator("list_executions").paginate(
-        stateMachineArn=runtime.settings.state_machine_arn, **filters
-    )
-    for page in pages:
-        for execution in page["executions"]:
-            if execution["startDate"] < since:
-                return
-            yield execution
 
 
 def _oldest_stuck_seconds(runtime: Runtime) -> float:
     """The longest time that a running execution has waited for an ended query, or has had no query."""
     now = datetime.fromtimestamp(runtime.now(), UTC)
-    running = list(_list_executions(runtime, since=now - _REDRIVABLE, statusFilter="RUNNING"))
+    stepfunctions, arn = runtime.stepfunctions, runtime.settings.state_machine_arn
+    running = list(list_since(stepfunctions, arn, now - _REDRIVABLE, statusFilter="RUNNING"))
     items = runtime.table.find_executions([execution["executionArn"] for execution in running])
     stuck_since = [now]
     waiting = {}

@@ -32,8 +32,8 @@ def output_of(query: Query, terms: Terms, *, settled_by: str, settings: Settings
         "StatementType": query.statement_type,
         "OutputLocation": query.output_location,
         "DataManifestLocation": query.manifest_location,
-        "SubmissionDateTime": _iso(query.submitted),
-        "CompletionDateTime": _iso(query.completed),
+        "SubmissionDateTime": iso(query.submitted),
+        "CompletionDateTime": iso(query.completed),
         "Statistics": {
             "DataScannedInBytes": query.scanned_bytes,
             "QueryQueueTimeInMillis": query.queue_ms,
@@ -133,5 +133,6 @@ def console_url(region: str, query_id: str) -> str:
     return f"https://{region}.console.{domain}/athena/home?region={region}#/query-editor/history/{query_id}"
 
 
-def _iso(moment: datetime | None) -> str | None:
+def iso(moment: datetime | None) -> str | None:
+    """The time in UTC, as in output.schema.json and batch_manifest.schema.json."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds") if moment else None

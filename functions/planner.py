@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from functions import batches
+from functions import batch_files
 from functions.batch_contract import MOST_QUERIES, BatchRequest, read_batch_input
+from functions.batch_files import Files, Missing, Planned
 from functions.batch_runtime import BatchRuntime, get_batch_runtime
-from functions.batches import Files, Missing, Planned
 from functions.errors import REASON_CHARACTERS, InvalidInput, cut
 from functions.observability import lambda_handler, logger
 
@@ -63,8 +63,8 @@ def _plan(execution_id: str, request: BatchRequest, runtime: BatchRuntime) -> di
     plan: list[Planned] = []
     items: list[str] = []
     for position, query in enumerate(_queries(request, runtime), 1):
-        digest = batches.input_sha256(query.document)
-        execution = batches.execution_name(execution_id, position)
+        digest = batch_files.input_sha256(query.document)
+        execution = batch_files.execution_name(execution_id, position)
         item = _item(execution, query.document)
         refused = _refusal(item)
         planned = Planned(
@@ -79,8 +79,8 @@ def _plan(execution_id: str, request: BatchRequest, runtime: BatchRuntime) -> di
         plan.append(planned)
         if planned.carried is None:
             items.append(_item(execution, {}) if refused else item)
-    batches.write_lines(s3, bucket, files.items, items)
-    batches.write_plan(s3, bucket, files.plan, plan)
+    batch_files.write_lines(s3, bucket, files.items, items)
+    batch_files.write_plan(s3, bucket, files.plan, plan)
     logger.info("batch planned", queries=len(plan), to_run=len(items))
     return {
         "Bucket": bucket,
@@ -192,14 +192,14 @@ def _succeeded_before(request: BatchRequest, runtime: BatchRuntime) -> dict[tupl
 def _read(location: str, field: str, runtime: BatchRuntime) -> bytes:
     """Raise InvalidInput if the object is not where a batch may read, does not exist, or is too large."""
     settings = runtime.settings
-    bucket, key = batches.parse_location(location)
+    bucket, key = batch_files.parse_location(location)
     if bucket != settings.batches_bucket or not key.startswith(settings.batches_prefix):
         raise InvalidInput(
             f"{field} is not below s3://{settings.batches_bucket}/{settings.batches_prefix}, "
             "where batches may read"
         )
     try:
-        content = batches.read(runtime.s3, bucket, key, most=_FILE_BYTES + 1)
+        content = batch_files.read(runtime.s3, bucket, key, most=_FILE_BYTES + 1)
     except Missing:
         raise InvalidInput(f"{field} does not exist: {location}") from None
     if len(content) > _FILE_BYTES:

@@ -11,16 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from functions import batches, queries
+from functions import batch_files, queries
+from functions.batch_files import FINAL, REDRIVE_COUNT, Files, Missing, Planned
 from functions.batch_runtime import BatchRuntime, get_batch_runtime
-from functions.batches import FINAL, REDRIVE_COUNT, Files, Missing, Planned
 from functions.errors import ServiceFault
 from functions.events import SCHEDULED_EVENT, UNSUCCESSFUL_STATUSES
-from functions.observability import fault_name, lambda_handler, logger
-from functions.outcome import estimated_cost_usd
-from functions.time_budget import OutOfTime
+from functions.executions import list_since, result_of
+from functions.observability import lambda_handler, logger
+from functions.outcome import estimated_cost_usd, iso
+from functions.sweep import clean_up_each
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef, ExecutionListItemTypeDef
@@ -53,11 +54,16 @@ def run(event: dict[str, Any], runtime: BatchRuntime) -> dict[str, Any] | None:
 
 
 def report(execution_id: str, runtime: BatchRuntime) -> dict[str, Any]:
-    """Write the manifest and return the summary. Raise ServiceFault while a query still runs."""
+    """Write the manifest and return the summary. Raise ServiceFault while a query still runs, and if the plan
+    cannot be read.
+    """
     logger.append_keys(execution_id=execution_id)
     redrive_count = _describe(execution_id, runtime).get("redriveCount", 0)
     files = Files.of(execution_id, runtime.settings)
-    plan = batches.read_plan(runtime.s3, runtime.settings.batches_bucket, files.plan)
+    try:
+        plan = batch_files.read_plan(runtime.s3, runtime.settings.batches_bucket, files.plan)
+    except Missing:
+        raise ServiceFault("GetObject: the batch's plan does not exist, or may not be read") from None
     rows = [_row(planned, _find(planned, redrive_count, runtime)) for planned in plan]
     if running := sum(row["State"] == "RUNNING" for row in rows):
         # DescribeExecution is eventually consistent (API reference), so the document repeats the call.
@@ -79,7 +85,7 @@ def clean_up(execution_id: str, redrive_count: int, runtime: BatchRuntime) -> No
         raise ServiceFault("DescribeExecution: the end is not visible yet")
     files = Files.of(execution_id, runtime.settings)
     try:
-        plan = batches.read_plan(runtime.s3, runtime.settings.batches_bucket, files.plan)
+        plan = batch_files.read_plan(runtime.s3, runtime.settings.batches_bucket, files.plan)
     except Missing:
         # The batch was refused, or ended before it had a plan.
         return
@@ -98,40 +104,27 @@ def clean_up(execution_id: str, redrive_count: int, runtime: BatchRuntime) -> No
 
 def sweep(runtime: BatchRuntime) -> None:
     """Clean up after each unsuccessful batch whose manifest is not final."""
-    fault: str | None = None
-    for batch in _recent_ends(runtime):
+
+    def clean(batch: "ExecutionListItemTypeDef") -> None:
         execution_id, redrive_count = batch["executionArn"], batch.get("redriveCount", 0)
-        try:
-            if not _is_final(execution_id, redrive_count, runtime):
-                clean_up(execution_id, redrive_count, runtime)
-        except (ClientError, BotoCoreError, ServiceFault) as error:
-            # The other batches must not wait for this one; the next sweep repeats what is left.
-            fault = str(error) if isinstance(error, ServiceFault) else fault_name(error)
-            logger.error("clean-up failed", fault=fault)
-            if isinstance(error, OutOfTime):
-                break
-    if fault:
-        raise ServiceFault(fault)
+        if not _is_final(execution_id, redrive_count, runtime):
+            clean_up(execution_id, redrive_count, runtime)
+
+    clean_up_each(_recent_ends(runtime), clean)
 
 
 def _recent_ends(runtime: BatchRuntime) -> "Iterator[ExecutionListItemTypeDef]":
     since = datetime.fromtimestamp(runtime.now(), UTC) - _WINDOW
-    paginator = runtime.stepfunctions.get_paginator("list_executions")
     for status in UNSUCCESSFUL_STATUSES:
-        pages = paginator.paginate(
-            stateMachineArn=runtime.settings.batch_state_machine_arn, statusFilter=status
+        yield from list_since(
+            runtime.stepfunctions, runtime.settings.batch_state_machine_arn, since, statusFilter=status
         )
-        for batch in (one for page in pages for one in page["executions"]):
-            # The newest is first (API reference, ListExecutions).
-            if batch["startDate"] < since:
-                break
-            yield batch
 
 
 def _is_final(execution_id: str, redrive_count: int, runtime: BatchRuntime) -> bool:
     files = Files.of(execution_id, runtime.settings)
     try:
-        metadata = batches.read_metadata(runtime.s3, runtime.settings.batches_bucket, files.manifest)
+        metadata = batch_files.read_metadata(runtime.s3, runtime.settings.batches_bucket, files.manifest)
     except Missing:
         return False
     return metadata.get(FINAL) == "true" and metadata.get(REDRIVE_COUNT) == str(redrive_count)
@@ -197,7 +190,7 @@ def _row(planned: Planned, found: "DescribeExecutionOutputTypeDef | None") -> di
     """The query's row, as in statemachine/batch_manifest.schema.json."""
     if planned.carried is not None:
         return {**planned.carried, "Position": planned.position, "CarriedOver": True}
-    result = _result(found)
+    result = result_of(found or {})
     return {
         "Position": planned.position,
         "Name": planned.name,
@@ -211,23 +204,11 @@ def _row(planned: Planned, found: "DescribeExecutionOutputTypeDef | None") -> di
         "DataScannedInBytes": result.get("Statistics", result).get("DataScannedInBytes"),
         "EstimatedCostUsd": result.get("EstimatedCostUsd"),
         "Attempts": result.get("Attempts"),
-        "StartDate": _iso(found.get("startDate")) if found else None,
-        "StopDate": _iso(found.get("stopDate")) if found else None,
+        "StartDate": iso(found.get("startDate")) if found else None,
+        "StopDate": iso(found.get("stopDate")) if found else None,
         "CarriedOver": False,
         "InputSha256": planned.input_sha256,
     }
-
-
-def _result(found: "DescribeExecutionOutputTypeDef | None") -> dict[str, Any]:
-    """The execution's output or its error's cause. A cause that is not ours is a reason."""
-    if found is None:
-        return {}
-    text = found.get("output") or found.get("cause") or "{}"
-    try:
-        result = json.loads(text)
-    except ValueError:
-        return {"Reason": text}
-    return result if isinstance(result, dict) else {"Reason": text}
 
 
 def _add_usage(rows: Sequence[dict[str, Any]], runtime: BatchRuntime) -> int:
@@ -257,7 +238,7 @@ def _add_usage(rows: Sequence[dict[str, Any]], runtime: BatchRuntime) -> int:
 def _write(
     files: Files, rows: Sequence[Mapping[str, Any]], redrive_count: int, runtime: BatchRuntime, *, final: bool
 ) -> None:
-    batches.write_lines(
+    batch_files.write_lines(
         runtime.s3,
         runtime.settings.batches_bucket,
         files.manifest,
@@ -283,7 +264,3 @@ def _summary(rows: Sequence[Mapping[str, Any]], manifest: str) -> dict[str, Any]
         "EstimatedCostUsd": round(sum(row["EstimatedCostUsd"] or 0.0 for row in own), 8),
         "Manifest": manifest,
     }
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds") if moment else None

@@ -18,8 +18,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from functions.batches import Files, execution_name, parse_location
+from functions.batch_files import Files, execution_name, parse_location
 from functions.events import UNSUCCESSFUL_STATUSES
+from functions.executions import list_since, result_of
 from ops import execution
 from ops.deployment import Deployment
 from ops.display import make_console
@@ -212,23 +213,12 @@ class _Queries:
         return counts
 
     def _list(self) -> Iterator[tuple[str, str]]:
-        pages = self._stepfunctions.get_paginator("list_executions").paginate(
-            stateMachineArn=self._machine_arn
-        )
-        for page in pages:
-            for one in page["executions"]:
-                # The newest is first (API reference, ListExecutions).
-                if one["startDate"] < self._since:
-                    return
-                if one["name"].startswith(self._prefix):
-                    yield one["executionArn"], one["status"]
+        for one in list_since(self._stepfunctions, self._machine_arn, self._since):
+            if one["name"].startswith(self._prefix):
+                yield one["executionArn"], one["status"]
 
     def _add_usage(self, arn: str) -> None:
-        ended = self._stepfunctions.describe_execution(executionArn=arn)
-        try:
-            result = json.loads(ended.get("output") or ended.get("cause") or "{}")
-        except ValueError:
-            return
+        result = result_of(self._stepfunctions.describe_execution(executionArn=arn))
         self._counts.scanned_bytes += result.get("Statistics", result).get("DataScannedInBytes") or 0
         self._counts.cost_usd += result.get("EstimatedCostUsd") or 0.0
 

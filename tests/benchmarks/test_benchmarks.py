@@ -10,7 +10,7 @@ from benchmarks.package import unused
 from benchmarks.result import Result, Skipped, Table
 
 # What these count does not depend on the machine's load.
-_COUNTED = ("package", "work", "cost")
+_COUNTED = ("package", "work", "cost", "cold")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -24,9 +24,6 @@ def test_runs(name: str) -> None:
     assert all(table.rows for table in result.tables)
     assert result.text().splitlines()[-1].startswith(f"{name}: ")
     assert result.held or name not in _COUNTED
-    if name == "cold":
-        # The goal is lower; a cold start must never cost more than that of a bare handler.
-        assert all(row[-1] <= 1 for row in result.tables[0].rows)
 
 
 def test_a_missed_goal_is_reported(tmp_path: Path) -> None:

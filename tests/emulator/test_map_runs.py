@@ -60,6 +60,25 @@ class Maps(Machines):
             return execution["error"], execution["cause"]
         return json.loads(execution["output"])
 
+    def settle(self, execution_arn: str) -> int:
+        """Let each waiting child succeed with 1 until the execution has ended. Return the most that ran."""
+        settled: set[str] = set()
+        most = 0
+
+        def ended() -> bool:
+            nonlocal most
+            running = self.children(execution_arn, statusFilter="RUNNING")
+            most = max(most, len(running))
+            for child in running:
+                arn = child["executionArn"]
+                if arn not in settled and self.history(arn)[-1] == "TaskSubmitted":
+                    settled.add(arn)
+                    self.client.send_task_success(taskToken=self.token(arn), output="1")
+            return bool(self.describe(execution_arn)["status"] != "RUNNING")
+
+        wait_until(ended)
+        return most
+
     def map_run(self, execution_arn: str) -> dict[str, Any]:
         """DescribeMapRun's answer for the execution's only Map Run."""
         (listed,) = self.client.list_map_runs(executionArn=execution_arn)["mapRuns"]
@@ -367,22 +386,9 @@ def test_a_stopped_child_is_no_failure(maps: Maps, callback: dict[str, Any]) -> 
 def test_at_most_max_concurrency_children_run(maps: Maps, callback: dict[str, Any]) -> None:
     machine = maps.of({"Wait": callback | {"End": True}}, Items=list(range(7)), MaxConcurrency="{% 1 + 1 %}")
     execution = maps.start(machine)
-    settled: set[str] = set()
-    most = 0
     wait_until(lambda: len(maps.children(execution)) > 1)
 
-    def settle() -> bool:
-        nonlocal most
-        running = maps.children(execution, statusFilter="RUNNING")
-        most = max(most, len(running))
-        for child in running:
-            arn = child["executionArn"]
-            if arn not in settled and maps.history(arn)[-1] == "TaskSubmitted":
-                settled.add(arn)
-                maps.client.send_task_success(taskToken=maps.token(arn), output="1")
-        return bool(maps.describe(execution)["status"] != "RUNNING")
-
-    wait_until(settle)
+    most = maps.settle(execution)
 
     assert maps.describe(execution)["output"] == "[1, 1, 1, 1, 1, 1, 1]"
     assert most == 2
@@ -587,19 +593,10 @@ def test_a_redriven_parent_redrives_the_unsuccessful_children(maps: Maps, callba
     with pytest.raises(maps.client.exceptions.ExecutionNotRedrivable):
         maps.client.redrive_execution(executionArn=failing)
     before = maps.map_run(execution)
-    settled: set[str] = set()
 
     maps.client.redrive_execution(executionArn=execution)
+    maps.settle(execution)
 
-    def settle() -> bool:
-        for child in maps.children(execution, statusFilter="RUNNING"):
-            arn = child["executionArn"]
-            if arn not in settled and maps.history(arn)[-1] == "TaskSubmitted":
-                settled.add(arn)
-                maps.client.send_task_success(taskToken=maps.token(arn), output="1")
-        return bool(maps.describe(execution)["status"] != "RUNNING")
-
-    wait_until(settle)
     after = maps.map_run(execution)
     assert maps.describe(execution)["output"] == '["pass", 1, 1, 1]'
     assert (after["mapRunArn"], after["redriveCount"]) == (before["mapRunArn"], 1)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from functions.batches import FINAL, REDRIVE_COUNT, Files, execution_name
+from functions.batch_files import FINAL, REDRIVE_COUNT, Files, execution_name
 from functions.events import UNSUCCESSFUL_STATUSES
 from tests.simulation.batches import CONCURRENCY, SETTINGS, SWEEP_SECONDS, BatchRun, Execution, World
 

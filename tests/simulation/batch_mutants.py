@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import Any, cast
 from unittest.mock import patch
 
-from functions import batches, planner, reporter
+from functions import batch_files, planner, reporter
+from functions.batch_files import Planned
 from functions.batch_runtime import BatchRuntime
-from functions.batches import Planned
 
 _row, _find, _write = reporter._row, reporter._find, reporter._write  # noqa: SLF001
 _summary, _clean_up = reporter._summary, reporter.clean_up  # noqa: SLF001
@@ -47,20 +47,20 @@ def _clean_up_nothing(*_arguments: Any) -> None:
 
 
 def _one_pass(execution_id: str, _redrive_count: int, runtime: BatchRuntime) -> bool:
-    files = batches.Files.of(execution_id, runtime.settings)
+    files = batch_files.Files.of(execution_id, runtime.settings)
     try:
-        return bool(batches.read_metadata(runtime.s3, runtime.settings.batches_bucket, files.manifest))
-    except batches.Missing:
+        return bool(batch_files.read_metadata(runtime.s3, runtime.settings.batches_bucket, files.manifest))
+    except batch_files.Missing:
         return False
 
 
 def _any_redrive(execution_id: str, _redrive_count: int, runtime: BatchRuntime) -> bool:
-    files = batches.Files.of(execution_id, runtime.settings)
+    files = batch_files.Files.of(execution_id, runtime.settings)
     try:
-        metadata = batches.read_metadata(runtime.s3, runtime.settings.batches_bucket, files.manifest)
-    except batches.Missing:
+        metadata = batch_files.read_metadata(runtime.s3, runtime.settings.batches_bucket, files.manifest)
+    except batch_files.Missing:
         return False
-    return metadata.get(batches.FINAL) == "true"
+    return metadata.get(batch_files.FINAL) == "true"
 
 
 def _by_name(document: Any) -> str:
@@ -151,7 +151,7 @@ MUTANTS: dict[str, Mutant] = {
         _carried_are_left_out,
     ),
     "a corrected query is carried over": Mutant(
-        "its old result counts", "a_re_run_runs_what_did_not_succeed", batches, "input_sha256", _by_name
+        "its old result counts", "a_re_run_runs_what_did_not_succeed", batch_files, "input_sha256", _by_name
     ),
     "nothing is carried over": Mutant(
         "a re-run runs everything",

@@ -19,8 +19,8 @@ from typing import Any, cast
 from botocore.exceptions import ClientError
 
 from functions import planner, reporter
+from functions.batch_files import Files
 from functions.batch_runtime import BatchRuntime, BatchSettings
-from functions.batches import Files
 from functions.events import EXECUTION_STATUS_CHANGE, SCHEDULED_EVENT, UNSUCCESSFUL_STATUSES
 from infra.document import BATCH_SOURCE, render_document
 from tests.simulation.choices import Choices

@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from jsonata import Jsonata
 
 from infra.document import BATCH_SOURCE, render_document
+from tests.state_machine.reading import next_states, reached_from
 
 TEXT = render_document(BATCH_SOURCE)
 MACHINE: Any = json.loads(TEXT)
@@ -28,19 +28,8 @@ def evaluate(expression: str, **states: Any) -> Any:
     return compiled.evaluate(None, frame)
 
 
-def next_states(state: Any) -> Iterator[str]:
-    for part in (state, *state.get("Choices", []), *state.get("Catch", [])):
-        if "Next" in part:
-            yield part["Next"]
-    if "Default" in state:
-        yield state["Default"]
-
-
 def test_every_state_is_reached() -> None:
-    found = {MACHINE["StartAt"]}
-    while len(found) < len(found | {name for one in found for name in next_states(STATES[one])}):
-        found |= {name for one in found for name in next_states(STATES[one])}
-    assert found == set(STATES)
+    assert reached_from(STATES, MACHINE["StartAt"]) | {MACHINE["StartAt"]} == set(STATES)
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from functions.errors import AthenaQueryError
 from infra.document import render_document
 from tests.simulation.interpreter import INVOKE_AND_WAIT, UnknownField, check_fields, read_document
+from tests.state_machine.reading import reached_from
 
 TEXT = render_document()
 MACHINE: Any = json.loads(re.sub(r"(?<!\")\$\{\w+\}(?!\")", "1", TEXT))
@@ -30,15 +30,6 @@ SUBSTITUTIONS = {
 TYPED = {f"AthenaQuery.{one.__name__}" for one in AthenaQueryError.__subclasses__()} - {
     *("AthenaQuery.RunAgain", "AthenaQuery.Throttled")
 }
-
-
-def next_states(state: Any) -> Iterator[str]:
-    """Every state that may come next."""
-    for part in (state, *state.get("Choices", []), *state.get("Catch", [])):
-        if "Next" in part:
-            yield part["Next"]
-    if "Default" in state:
-        yield state["Default"]
 
 
 def test_substitutions_are_known() -> None:
@@ -66,19 +57,8 @@ def test_the_states_keep_their_names() -> None:
 
 def test_every_state_is_reached_and_leads_to_done() -> None:
     for name in STATES:
-        assert "Done" in reached_from(name)
-    assert reached_from(MACHINE["StartAt"]) | {MACHINE["StartAt"]} == set(STATES)
-
-
-def reached_from(name: str) -> set[str]:
-    found: set[str] = {name} if STATES[name]["Type"] == "Succeed" else set()
-    ahead = [name]
-    while ahead:
-        for following in next_states(STATES[ahead.pop()]):
-            if following not in found:
-                found.add(following)
-                ahead.append(following)
-    return found
+        assert "Done" in reached_from(STATES, name)
+    assert reached_from(STATES, MACHINE["StartAt"]) | {MACHINE["StartAt"]} == set(STATES)
 
 
 def test_done_is_the_only_success_and_the_machine_has_a_time_limit() -> None:

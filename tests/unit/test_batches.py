@@ -13,25 +13,16 @@ import fastjsonschema
 import pytest
 from botocore.exceptions import ClientError
 
-from functions import batches, planner, reporter
+from functions import batch_files, planner, reporter
 from functions.batch_runtime import BatchRuntime, BatchSettings
 from functions.errors import ServiceFault
 from tests.documents import code_blocks
+from tests.simulation.batches import ARN, SETTINGS
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-ARN = "arn:aws:states:eu-west-1:123456789012"
 BATCH = f"{ARN}:execution:queries-batch:nightly"
 CHILD = f"{ARN}:execution:queries-batch/Queries:1"
 FOLDER = "batches/queries-batch/nightly/"
-SETTINGS = BatchSettings(
-    region="eu-west-1",
-    task_table="tasks",
-    state_machine_arn=f"{ARN}:stateMachine:queries",
-    batch_state_machine_arn=f"{ARN}:stateMachine:queries-batch",
-    batches_bucket="bucket",
-    batches_prefix="batches/",
-    usd_per_terabyte=5.0,
-)
 
 
 def schema(name: str) -> Any:
@@ -326,7 +317,7 @@ def test_a_query_that_cannot_be_passed_fails_alone(batch: Batch, sql: str, reaso
 
 def test_names_of_executions_are_unique_and_short_enough() -> None:
     long = f"{ARN}:execution:queries-batch:{'x' * 79}"
-    names = [batches.execution_name(f"{long}{end}", number) for end in "ab" for number in (1, 10_000)]
+    names = [batch_files.execution_name(f"{long}{end}", number) for end in "ab" for number in (1, 10_000)]
     assert len(set(names)) == 4
     assert all(len(f"{name}-r999") <= 80 for name in names)
 
@@ -336,6 +327,13 @@ def report(batch: Batch) -> dict[str, Any]:
     assert summary is not None
     check_output(summary)
     return summary
+
+
+def test_a_plan_that_cannot_be_read_is_named(batch: Batch) -> None:
+    batch.executions.add(BATCH, "RUNNING")
+
+    with pytest.raises(ServiceFault, match="the batch's plan does not exist, or may not be read"):
+        report(batch)
 
 
 def run_three(batch: Batch) -> None:
@@ -379,7 +377,7 @@ def test_the_manifest_has_a_row_for_each_query_in_order(batch: Batch) -> None:
         "StartDate": "2026-01-02T02:04:05.000+00:00",
         "StopDate": "2026-01-02T02:59:05.000+00:00",
         "CarriedOver": False,
-        "InputSha256": batches.input_sha256(QUERIES[0]),
+        "InputSha256": batch_files.input_sha256(QUERIES[0]),
     }
     assert (rows[1]["Error"], rows[1]["Reason"]) == ("AthenaQuery.Failed", "no table")
 

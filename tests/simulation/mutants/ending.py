@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from functions import canceller, checker, errors, executor, outcome, queries, starts
+from functions.executions import list_since
 from functions.task_table import Entry, ExecutionItem, QueryItem, TaskTable
 from tests.simulation.mutants.registry import Patches, code, stack
 from tests.simulation.world import Variant
@@ -144,12 +145,10 @@ def _(patches: Patches) -> None:
     scenario="aborts",
 )
 def _(patches: Patches) -> None:
-    list_all = canceller._list_executions  # noqa: SLF001 — what the mutant changes
+    def first_only(*arguments: Any, **filters: Any) -> Any:
+        return list(list_since(*arguments, **filters))[:1]
 
-    def first_only(*arguments: Any, **options: Any) -> Any:
-        return list(list_all(*arguments, **options))[:1]
-
-    patches.replace(canceller, "_list_executions", first_only)
+    patches.replace(canceller, "list_since", first_only)
 
 
 @code(
@@ -224,11 +223,13 @@ def _(patches: Patches) -> None:
     caught_by="measures_stuck_executions",
 )
 def _(patches: Patches) -> None:
-    measure, list_executions = canceller._oldest_stuck_seconds, canceller._list_executions  # noqa: SLF001 — likewise
+    measure = canceller._oldest_stuck_seconds  # noqa: SLF001 — likewise
 
     def since_the_start(runtime: Any) -> float:
         now = datetime.fromtimestamp(runtime.now(), UTC)
-        running = list_executions(runtime, since=now - timedelta(days=20), statusFilter="RUNNING")
+        since = now - timedelta(days=20)
+        arn = runtime.settings.state_machine_arn
+        running = list_since(runtime.stepfunctions, arn, since, statusFilter="RUNNING")
         return max([measure(runtime), *((now - each["startDate"]).total_seconds() for each in running)])
 
     patches.replace(canceller, "_oldest_stuck_seconds", since_the_start)

@@ -1,0 +1,30 @@
+"""Cleans up after many executions: what a schedule invokes canceller and reporter for."""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from functions.errors import ServiceFault
+from functions.observability import fault_name, logger
+from functions.time_budget import OutOfTime
+
+T = TypeVar("T")
+
+
+def clean_up_each(executions: Iterable[T], clean_up: Callable[[T], None]) -> None:
+    """Call `clean_up` for each execution, and raise ServiceFault in the end if that failed for one.
+
+    The others must not wait for it; the next sweep repeats what is left.
+    """
+    fault: str | None = None
+    for execution in executions:
+        try:
+            clean_up(execution)
+        except (ClientError, BotoCoreError, ServiceFault) as error:
+            fault = str(error) if isinstance(error, ServiceFault) else fault_name(error)
+            logger.error("clean-up failed", fault=fault)
+            if isinstance(error, OutOfTime):
+                break
+    if fault:
+        raise ServiceFault(fault)
