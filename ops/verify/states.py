@@ -7,7 +7,7 @@ from typing import Any
 
 _ENTERED = "2026-01-01T00:00:00.000Z"
 _ENTRY = {"EnteredTime": _ENTERED, "RedriveCount": 0, "RedriveTime": "", "RunAgain": {}}
-_AGAIN = {"Attempt": 2, "PreviousQueryId": "query"}
+_AGAIN = {"Attempt": 2, "RedriveCount": 0}
 _WAIT_SECONDS = 100
 # What the states of the fallback branch find; "Start query" assigns both.
 _VARIABLES = {"start": _ENTRY, "waitSeconds": _WAIT_SECONDS}
