@@ -18,18 +18,13 @@ from functions.metric_names import Metric
 from functions.observability import lambda_handler, logger, measure
 from functions.runtime import Runtime, get_runtime
 from functions.starts import find_announced, stop_orphan
-from functions.sweep import clean_up_each
+from functions.sweep import WINDOW, clean_up_each
 from functions.task_table import AnnouncedStart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mypy_boto3_stepfunctions.type_defs import ExecutionListItemTypeDef
-
-# An execution lives for two days (its document's TimeoutSeconds), and can be redriven for 14 days after its
-# end (Step Functions developer guide, "Redriving executions").
-_LIFETIME = timedelta(days=2, hours=1)
-_REDRIVABLE = timedelta(days=16, hours=1)
 
 # A status event arrives within seconds.
 _EVENT_DELAY = timedelta(minutes=1)
@@ -133,17 +128,15 @@ def _recent_ends(runtime: Runtime) -> "Iterator[ExecutionListItemTypeDef]":
     now = datetime.fromtimestamp(runtime.now(), UTC)
     stepfunctions, arn = runtime.stepfunctions, runtime.settings.state_machine_arn
     for status in UNSUCCESSFUL_STATUSES:
-        yield from list_since(stepfunctions, arn, now - _LIFETIME, statusFilter=status)
-        yield from list_since(
-            stepfunctions, arn, now - _REDRIVABLE, statusFilter=status, redriveFilter="REDRIVEN"
-        )
+        yield from list_since(stepfunctions, arn, now - WINDOW, statusFilter=status)
 
 
 def _oldest_stuck_seconds(runtime: Runtime) -> float:
     """The longest time that a running execution has waited for an ended query, or has had no query."""
     now = datetime.fromtimestamp(runtime.now(), UTC)
     stepfunctions, arn = runtime.stepfunctions, runtime.settings.state_machine_arn
-    running = list(list_since(stepfunctions, arn, now - _REDRIVABLE, statusFilter="RUNNING"))
+    # An execution runs for two days at most (its document's TimeoutSeconds).
+    running = list(list_since(stepfunctions, arn, now - WINDOW, statusFilter="RUNNING"))
     items = runtime.table.find_executions([execution["executionArn"] for execution in running])
     stuck_since = [now]
     waiting = {}

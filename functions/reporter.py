@@ -21,14 +21,10 @@ from functions.events import SCHEDULED_EVENT, UNSUCCESSFUL_STATUSES
 from functions.executions import list_since, result_of
 from functions.observability import lambda_handler, logger
 from functions.outcome import estimated_cost_usd, iso
-from functions.sweep import clean_up_each
+from functions.sweep import WINDOW, clean_up_each
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef, ExecutionListItemTypeDef
-
-# A batch runs for up to seven days (its document's TimeoutSeconds), and can be redriven for 14 days after its
-# end (Step Functions developer guide, "Redriving executions").
-_WINDOW = timedelta(days=22)
 
 # A child execution that is being stopped may still start its query.
 _SETTLING = timedelta(minutes=1)
@@ -114,7 +110,7 @@ def sweep(runtime: BatchRuntime) -> None:
 
 
 def _recent_ends(runtime: BatchRuntime) -> "Iterator[ExecutionListItemTypeDef]":
-    since = datetime.fromtimestamp(runtime.now(), UTC) - _WINDOW
+    since = datetime.fromtimestamp(runtime.now(), UTC) - WINDOW
     for status in UNSUCCESSFUL_STATUSES:
         yield from list_since(
             runtime.stepfunctions, runtime.settings.batch_state_machine_arn, since, statusFilter=status

@@ -1,6 +1,7 @@
 """Cleans up after many executions: what a schedule invokes canceller and reporter for."""
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -10,6 +11,9 @@ from functions.observability import fault_name, logger
 from functions.time_budget import OutOfTime
 
 T = TypeVar("T")
+
+# A sweep cleans up after executions that ended since then, so this is the longest outage that sweeps outlast.
+WINDOW = timedelta(days=3)
 
 
 def clean_up_each(executions: Iterable[T], clean_up: Callable[[T], None]) -> None:

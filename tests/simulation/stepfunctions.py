@@ -105,13 +105,14 @@ class StepFunctions:
         *,
         stateMachineArn: str,
         statusFilter: str | None = None,
-        redriveFilter: str | None = None,
         PaginationConfig: Mapping[str, int] | None = None,
     ) -> Iterator[dict[str, Any]]:
         if stateMachineArn != self._machine.arn:
             raise refusal("ListExecutions", "StateMachineDoesNotExist")
+        if PaginationConfig and PaginationConfig["PageSize"] > 1_000:
+            raise refusal("ListExecutions", "ValidationException")
         # A page may hold fewer executions than there is room for.
-        size = (PaginationConfig or {}).get("PageSize", 1)
+        size = 1
 
         def effect(start: int) -> dict[str, Any]:
             shown = ((execution, self._shown(execution)) for execution in self._machine.executions)
@@ -120,12 +121,7 @@ class StepFunctions:
                 for execution, run_and_status in shown
                 if run_and_status is not None
             ]
-            found = [
-                one
-                for one in found
-                if statusFilter in {None, one["status"]}
-                and redriveFilter in {None, "REDRIVEN" if one["redriveCount"] else "NOT_REDRIVEN"}
-            ]
+            found = [one for one in found if statusFilter in {None, one["status"]}]
             found.sort(key=lambda one: one.get("stopDate") or one.get("redriveDate") or one["startDate"])
             page = found[::-1][start : start + size]
             more = {"nextToken": "more"} if start + size < len(found) else {}

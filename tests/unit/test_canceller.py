@@ -184,16 +184,9 @@ def listed(arn: str, *, age: timedelta = timedelta(minutes=1), **changes: Any) -
 
 def expect_lists(stubbed: Stubbed, **executions: list[dict[str, Any]]) -> None:
     """The response of ListExecutions for each status, in the order of a sweep."""
-
-    def expect(status: str, found: list[dict[str, Any]], **more: str) -> None:
-        parameters = {"stateMachineArn": STATE_MACHINE, "statusFilter": status, **more}
-        stubbed.expect("ListExecutions", parameters, {"executions": found})
-
     for status in ("RUNNING", "FAILED", "TIMED_OUT", "ABORTED"):
-        found = executions.get(status, [])
-        expect(status, found)
-        if status != "RUNNING":
-            expect(status, [one for one in found if one.get("redriveCount")], redriveFilter="REDRIVEN")
+        parameters = {"stateMachineArn": STATE_MACHINE, "statusFilter": status, "maxResults": 1_000}
+        stubbed.expect("ListExecutions", parameters, {"executions": executions.get(status, [])})
 
 
 def test_a_sweep_cleans_up_after_an_end_that_no_event_reported(stubbed: Stubbed) -> None:
@@ -239,14 +232,45 @@ def test_a_sweep_skips_what_was_cleaned_up(stubbed: Stubbed) -> None:
     canceller.run(SWEEP, stubbed.runtime)
 
 
-def test_a_sweep_cleans_up_after_each_redrive(stubbed: Stubbed) -> None:
+def ended_ago(arn: str, ago: timedelta, **changes: Any) -> dict[str, Any]:
+    return listed(arn, status="FAILED", stopDate=datetime.fromtimestamp(NOW, UTC) - ago, **changes)
+
+
+def test_a_sweep_cleans_up_after_each_redrive(stubbed: Stubbed, measured: dict[str, float]) -> None:
     stubbed.put_item(EXECUTION, CLEANED_UP)
-    redriven = listed(EXECUTION, status="FAILED", age=timedelta(days=10), redriveCount=1)
+    redriven = ended_ago(EXECUTION, timedelta(seconds=30), age=timedelta(days=30), redriveCount=1)
     expect_lists(stubbed, FAILED=[redriven])
 
     canceller.run(SWEEP, stubbed.runtime)
 
     assert stubbed.item(EXECUTION).items() >= {"CleanedUp/1": {"BOOL": True}}.items()
+    assert measured == {"OldestStuckExecution": 0}
+
+
+def test_an_execution_that_started_long_ago_does_not_hide_those_that_ended_before_it(
+    stubbed: Stubbed,
+) -> None:
+    """Step Functions lists ended executions by their end, the latest first."""
+    redriven = ended_ago(f"{EXECUTION}-old", timedelta(seconds=10), age=timedelta(days=10), redriveCount=1)
+    expect_lists(stubbed, FAILED=[redriven, ended_ago(EXECUTION, timedelta(seconds=20))])
+
+    canceller.run(SWEEP, stubbed.runtime)
+
+    assert "CleanedUp/0" in stubbed.item(EXECUTION)
+
+
+def test_a_sweep_outlasts_an_outage_that_began_before_an_execution_timed_out(stubbed: Stubbed) -> None:
+    stubbed.put_item(EXECUTION, started())
+    ended = ended_ago(EXECUTION, timedelta(days=2), age=timedelta(days=4))
+    too_old = ended_ago(f"{EXECUTION}-old", timedelta(days=4), age=timedelta(days=5))
+    expect_lists(stubbed, TIMED_OUT=[{**ended, "status": "TIMED_OUT"}, {**too_old, "status": "TIMED_OUT"}])
+    stubbed.expect("GetQueryExecution", GET, query_execution("RUNNING"))
+    stubbed.expect("StopQueryExecution", GET)
+
+    canceller.run(SWEEP, stubbed.runtime)
+
+    assert "CleanedUp/0" in stubbed.item(EXECUTION)
+    assert not stubbed.item(f"{EXECUTION}-old")
 
 
 def test_a_sweep_continues_after_a_fault_and_reports_it(stubbed: Stubbed) -> None:

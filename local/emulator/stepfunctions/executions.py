@@ -422,7 +422,11 @@ def pascal(value: Any, date: Callable[[str], Any] = ministack._iso_to_epoch_ms) 
 
 
 def _list(data: dict[str, Any]) -> Any:
-    """ListExecutions with the redrive filter. A page may have fewer entries than requested, as on AWS."""
+    """ListExecutions with the redrive filter, which AWS refuses for a state machine (API reference). A page
+    may have fewer entries than requested, as on AWS.
+    """
+    if data.get("stateMachineArn") and data.get("redriveFilter"):
+        return error_response_json("ValidationException", "redriveFilter requires mapRunArn")
     status, headers, body = _ministack_list_executions(data)
     if status >= 400:  # noqa: PLR2004 - HTTP's client and server errors
         return status, headers, body

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from functions import canceller, checker, errors, executor, outcome, queries, starts
+from functions import canceller, checker, errors, executions, executor, outcome, queries, starts
 from functions.executions import list_since
 from functions.task_table import Entry, ExecutionItem, QueryItem, TaskTable
 from tests.simulation.mutants.registry import Patches, code, stack
@@ -153,12 +153,12 @@ def _(patches: Patches) -> None:
 
 @code(
     "the sweep overlooks late redrives",
-    "it lists executions that started in the last two days",
+    "it lists executions by their start, and ends at the first that started long ago",
     caught_by="leaves_the_table_in_order",
     scenario="late redrives",
 )
 def _(patches: Patches) -> None:
-    patches.replace(canceller, "_REDRIVABLE", timedelta(days=2, hours=1))
+    patches.replace(executions, "_listed_by", lambda execution: execution["startDate"])
 
 
 @code(
