@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 # number of a redrive.
 _NAME_CHARACTERS = 68
 
-# Without s3:ListBucket, S3 answers 403 for a key that does not exist (GetObject API reference).
-_MISSING = frozenset({"NoSuchKey", "NotFound", "404", "AccessDenied", "Forbidden", "403"})
+# Without s3:ListBucket, S3 answers 403 for a key that does not exist (GetObject API reference). No object has
+# a key that is too long.
+_MISSING = frozenset({"NoSuchKey", "NotFound", "404", "AccessDenied", "Forbidden", "403", "KeyTooLongError"})
 
 # Metadata of a manifest.
 FINAL, REDRIVE_COUNT = "final", "redrive-count"
@@ -140,7 +141,8 @@ def write_lines(
     s3.put_object(
         Bucket=bucket,
         Key=key,
-        Body="".join(f"{line}\n" for line in lines).encode(),
+        # Line by line, since text in memory may be four times as large as its UTF-8.
+        Body=b"".join(f"{line}\n".encode() for line in lines),
         ContentType="application/jsonl",
         Metadata=dict(metadata or {}),
     )

@@ -3,6 +3,7 @@
 A query that its own contract refuses is not checked here: its execution fails as it would outside of a batch.
 """
 
+import io
 import json
 import math
 import re
@@ -65,8 +66,7 @@ def _plan(execution_id: str, request: BatchRequest, runtime: BatchRuntime) -> di
     for position, query in enumerate(_queries(request, runtime), 1):
         digest = batch_files.input_sha256(query.document)
         execution = batch_files.execution_name(execution_id, position)
-        item = _item(execution, query.document)
-        refused = _refusal(item)
+        item, refused = _item(execution, query.document)
         planned = Planned(
             position=position,
             name=query.name,
@@ -78,7 +78,7 @@ def _plan(execution_id: str, request: BatchRequest, runtime: BatchRuntime) -> di
         )
         plan.append(planned)
         if planned.carried is None:
-            items.append(_item(execution, {}) if refused else item)
+            items.append(item)
     batch_files.write_lines(s3, bucket, files.items, items)
     batch_files.write_plan(s3, bucket, files.plan, plan)
     logger.info("batch planned", queries=len(plan), to_run=len(items))
@@ -102,19 +102,23 @@ def _tolerated(request: BatchRequest, queries: int) -> int:
     return min(counts)
 
 
-def _item(execution: str, document: Mapping[str, Any]) -> str:
-    return json.dumps({"Name": execution, "Input": document}, ensure_ascii=False)
-
-
-def _refusal(item: str) -> str | None:
-    """Why Step Functions could not pass the item on."""
+def _item(execution: str, document: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The map's item for a query, and why Step Functions could not pass the query on; then the item has an
+    empty input.
+    """
     try:
+        # Python reads 1e999 as infinity, which JSON does not have.
+        item = json.dumps({"Name": execution, "Input": document}, ensure_ascii=False, allow_nan=False)
         size = len(item.encode())
     except UnicodeEncodeError:
-        return "input contains a lone surrogate (\\ud800 to \\udfff), which is not text"
-    if size > _ITEM_BYTES:
-        return f"input has {size:,} bytes with its envelope; a batch passes at most {_ITEM_BYTES:,}"
-    return None
+        refused = "input contains a lone surrogate (\\ud800 to \\udfff), which is not text"
+    except ValueError:
+        refused = "input contains a number that is too large"
+    else:
+        if size <= _ITEM_BYTES:
+            return item, None
+        refused = f"input has {size:,} bytes with its envelope; a batch passes at most {_ITEM_BYTES:,}"
+    return json.dumps({"Name": execution, "Input": {}}, ensure_ascii=False), refused
 
 
 def _queries(request: BatchRequest, runtime: BatchRuntime) -> list[_Query]:
@@ -139,19 +143,22 @@ def _queries(request: BatchRequest, runtime: BatchRuntime) -> list[_Query]:
             queries.append(_Query(name=name, document=document))
     if not entries and not faults:
         faults = ["the file has no queries"]
-    if len(entries) > MOST_QUERIES:
-        faults = [f"the file has {len(entries):,} queries; a batch has at most {MOST_QUERIES:,}"]
     _refuse(faults)
     return queries
 
 
 def _parse(content: bytes) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
-    """The objects of a JSON Lines file, each with its place, and what is wrong with the other lines."""
+    """The objects of a JSON Lines file, each with its place, and what is wrong with the other lines.
+
+    Raise InvalidInput at the first line too many: there may be millions, which do not fit into memory.
+    """
     entries: list[tuple[str, dict[str, Any]]] = []
     faults: list[str] = []
-    for number, line in enumerate(content.split(b"\n"), 1):
+    for number, line in enumerate(io.BytesIO(content), 1):
         if not line.strip():
             continue
+        if len(entries) + len(faults) == MOST_QUERIES:
+            raise InvalidInput(f"the file has more than {MOST_QUERIES:,} lines, which is the most of a batch")
         try:
             entry = json.loads(line, parse_constant=_no_constant)
         except (ValueError, RecursionError):
@@ -184,8 +191,11 @@ def _succeeded_before(request: BatchRequest, runtime: BatchRuntime) -> dict[tupl
     try:
         if other := {row["Batch"] for _, row in rows} - {request.batch}:
             raise InvalidInput(f"PreviousManifest is of the batch {other.pop()}, not {request.batch}")
-        return {(row["Name"], row["InputSha256"]): row for _, row in rows if row["State"] == "SUCCEEDED"}
-    except (KeyError, TypeError):
+        succeeded = [row for _, row in rows if row["State"] == "SUCCEEDED" and row["Error"] is None]
+        # The reporter copies them.
+        json.dumps(succeeded, ensure_ascii=False, allow_nan=False).encode()
+        return {(row["Name"], row["InputSha256"]): row for row in succeeded}
+    except (KeyError, TypeError, ValueError):
         raise InvalidInput("PreviousManifest is not the manifest of a batch") from None
 
 

@@ -14,6 +14,12 @@ FUNCTION_TIMEOUT_SECONDS = 30
 # Functions developer guide, "Quotas"), so the manifest of 10,000 queries takes eleven minutes.
 BATCH_TIMEOUT_SECONDS = 900
 
+FUNCTION_MEMORY_MB = 512
+
+# The two functions of a batch hold a file of up to 64 MiB as text and as documents. Text may be four times as
+# large in memory as in the file.
+BATCH_MEMORY_MB = 2_048
+
 # Lambda sets it, and a deployment cannot.
 _REGION = "AWS_REGION"
 

@@ -6,7 +6,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from functions.batch_runtime import BatchSettings
-from functions.settings import BATCH_TIMEOUT_SECONDS
+from functions.settings import BATCH_MEMORY_MB, BATCH_TIMEOUT_SECONDS
 from infra.document import BATCH_SOURCE
 from infra.function import Function
 from infra.permissions import grant
@@ -96,6 +96,7 @@ class Batches(Construct):
             description=description,
             environment=self._environment,
             timeout_seconds=BATCH_TIMEOUT_SECONDS,
+            memory_mb=BATCH_MEMORY_MB,
         )
 
     def _grant_map(self) -> None:

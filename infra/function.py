@@ -10,7 +10,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from functions.metric_names import METRICS_NAMESPACE
-from functions.settings import FUNCTION_TIMEOUT_SECONDS
+from functions.settings import FUNCTION_MEMORY_MB, FUNCTION_TIMEOUT_SECONDS
 from infra.log import log_group
 from infra.nag import acknowledge, compliance
 from infra.permissions import grant, make_role
@@ -20,7 +20,7 @@ from infra.settings import Settings
 class Function(Construct):
     """`function`, its `role` and its `log_group`. The role may write logs and traces; grant it the rest."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument for each property
         self,
         scope: Construct,
         id_: str,
@@ -31,6 +31,7 @@ class Function(Construct):
         description: str,
         environment: Mapping[str, str],
         timeout_seconds: int = FUNCTION_TIMEOUT_SECONDS,
+        memory_mb: int = FUNCTION_MEMORY_MB,
     ) -> None:
         super().__init__(scope, id_)
         self.log_group = log_group(self, settings=settings)
@@ -57,7 +58,7 @@ class Function(Construct):
             handler=handler,
             code=code,
             # CPU scales with memory, and a cold start adds to the caller's latency.
-            memory_size=512,
+            memory_size=memory_mb,
             timeout=Duration.seconds(timeout_seconds),
             environment={
                 **environment,

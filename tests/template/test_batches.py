@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from functions.settings import BATCH_MEMORY_MB, FUNCTION_MEMORY_MB
 from tests.template.conftest import Synthesize
 from tests.template.reading import Template
 from tests.template.test_permissions import LOG_AND_TRACE, STATE_MACHINE_ACTIONS
@@ -59,6 +60,15 @@ def test_the_reporter_may_read_and_stop_executions_and_write_manifests(template:
         "athena:GetQueryExecution": [f"athena:workgroup/<{template.one('AWS::Athena::WorkGroup')[0]}>"],
         "dynamodb:BatchGetItem": [f"<{template.one('AWS::DynamoDB::Table')[0]}.Arn>"],
         "sqs:SendMessage": [f"<{template.one('AWS::SQS::Queue')[0]}.Arn>"],
+    }
+
+
+def test_planner_and_reporter_have_the_memory_of_a_batch(template: Template) -> None:
+    memory = {name: template.function(name)[1]["MemorySize"] for name in ("planner", "reporter", "executor")}
+    assert memory == {
+        "planner": BATCH_MEMORY_MB,
+        "reporter": BATCH_MEMORY_MB,
+        "executor": FUNCTION_MEMORY_MB,
     }
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from botocore.exceptions import ClientError
 from functions import batch_files, planner, reporter
 from functions.batch_runtime import BatchRuntime, BatchSettings
 from functions.errors import ServiceFault
+from functions.settings import BATCH_MEMORY_MB
 from tests.documents import code_blocks
 from tests.simulation.batches import ARN, SETTINGS
 
@@ -285,7 +287,8 @@ def test_a_malformed_batch_is_refused_before_anything_starts(
         ('{"PreviewRows": NaN}\n', "line 1 is not JSON"),
         ("\n\n", "the file has no queries"),
         ("x\n" * 25, "line 20 is not JSON; and 5 more"),
-        ("{}\n" * 10_001, "the file has 10,001 queries; a batch has at most 10,000"),
+        ("{}\n" * 10_001, "the file has more than 10,000 lines, which is the most of a batch"),
+        ("{}\n" * 9_999 + "x\nx\n", "the file has more than 10,000 lines"),
     ],
 )
 def test_a_malformed_file_is_refused(batch: Batch, text: str, reason: str) -> None:
@@ -300,10 +303,14 @@ def test_a_file_that_is_too_large_is_refused(batch: Batch, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(
     ("sql", "reason"),
-    [("x" * 261_000, "input has 261,055 bytes"), ("\ud800", "lone surrogate")],
+    [
+        (json.dumps("x" * 261_000), "input has 261,055 bytes"),
+        (json.dumps("\ud800"), "lone surrogate"),
+        ("1e999", "a number that is too large"),
+    ],
 )
 def test_a_query_that_cannot_be_passed_fails_alone(batch: Batch, sql: str, reason: str) -> None:
-    location = batch.upload("\n".join(json.dumps({"QueryString": one}) for one in (sql, "SELECT 2")))
+    location = batch.upload("\n".join(f'{{"QueryString": {one}}}' for one in (sql, '"SELECT 2"')))
     batch.plan({"QueriesLocation": location})
     assert [item["Input"] for item in batch.items()] == [{}, {"QueryString": "SELECT 2"}]
     batch.executions.add(BATCH, "RUNNING")
@@ -313,6 +320,22 @@ def test_a_query_that_cannot_be_passed_fails_alone(batch: Batch, sql: str, reaso
     row, _ = batch.manifest()
     assert row["Error"] == "AthenaQuery.InvalidInput"
     assert reason in row["Reason"], "not that of the empty input"
+
+
+def test_the_largest_file_fits_into_the_planner_s_memory(batch: Batch) -> None:
+    """Measured with a file of a sixteenth of the size, whose text is four times as large in memory."""
+    largest = planner._FILE_BYTES // 16  # noqa: SLF001 - the limit
+    query = json.dumps({"QueryString": "x" * 6_500 + "\U0001f600"}, ensure_ascii=False)
+    location = batch.upload(f"{query}\n" * (largest // (len(query.encode()) + 1)))
+    tracemalloc.start()
+    try:
+        assert batch.plan({"QueriesLocation": location})["ToRun"] > 500
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    # The file itself is in memory too, and 200 MiB are left for the runtime and the code.
+    assert (peak + largest) * 16 < (BATCH_MEMORY_MB - 200) * 1024**2
 
 
 def test_names_of_executions_are_unique_and_short_enough() -> None:
@@ -415,6 +438,35 @@ def test_the_manifest_of_another_batch_or_another_file_is_refused(batch: Batch) 
     wrong = batch.upload('{"a": 1}')
     answer = batch.plan({"Queries": QUERIES, "PreviousManifest": wrong}, f"{BATCH}-2")
     assert answer == {"Refused": "PreviousManifest is not the manifest of a batch"}
+
+
+@pytest.mark.parametrize(
+    ("field", "instead"),
+    [("Reason", '"Reason": "\\ud800"'), ("Attempts", '"Attempts": 1e999'), ("Error", '"Other": 1')],
+)
+def test_a_manifest_that_the_reporter_could_not_copy_is_refused(
+    batch: Batch, field: str, instead: str
+) -> None:
+    run_three(batch)
+    report(batch)
+    first, *others = batch.manifest()
+    del first[field]
+    lines = [f"{json.dumps(first)[:-1]}, {instead}}}", *map(json.dumps, others)]
+    manifest = batch.upload("\n".join(lines))
+    again = {"Batch": "night", "Queries": QUERIES, "PreviousManifest": manifest}
+
+    assert batch.plan(again, f"{BATCH}-2") == {"Refused": "PreviousManifest is not the manifest of a batch"}
+
+
+def test_a_location_whose_key_is_too_long_for_s3_is_refused(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_long(**_: Any) -> Any:
+        raise failure("GetObject", "KeyTooLongError")
+
+    monkeypatch.setattr(batch.bucket, "get_object", too_long)
+
+    assert "does not exist" in batch.refusal({"QueriesLocation": f"s3://bucket/batches/{'x' * 1_100}"})
 
 
 def test_the_report_is_repeated_while_a_query_runs(batch: Batch) -> None:
