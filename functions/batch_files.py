@@ -119,7 +119,7 @@ def read(s3: "S3Client", bucket: str, key: str, most: int | None = None) -> byte
 
 
 def read_metadata(s3: "S3Client", bucket: str, key: str) -> dict[str, str]:
-    """Raise Missing likewise."""
+    """The object's metadata. Raise Missing as `read` does."""
     try:
         return s3.head_object(Bucket=bucket, Key=key)["Metadata"]
     except ClientError as error:

@@ -9,7 +9,7 @@ from functions.errors import AthenaQueryError
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-# Step Functions answers TaskTimedOut for a token that has been used, and TaskDoesNotExist once its execution
+# Step Functions returns TaskTimedOut for a token that has been used, and TaskDoesNotExist once its execution
 # has been deleted. Both mean only that another callback was first.
 _LATE = frozenset({"TaskTimedOut", "TaskDoesNotExist"})
 

@@ -1,7 +1,7 @@
 """Reporter: writes the manifest of a batch from the executions of its queries.
 
-"Report" calls it when every query has ended. Of a batch that fails, times out or is aborted it learns by Step
-Functions' "Execution Status Change" event; then it first stops the queries that still run. An event may be
+"Report" calls it when every query has ended. If a batch fails, times out or is aborted, Step Functions'
+"Execution Status Change" event invokes it, and it first stops the queries that still run. That event may be
 lost, and a query may start while the batch ends, so a schedule repeats this until nothing runs.
 """
 

@@ -118,7 +118,7 @@ def stop_orphan(runtime: Runtime, query_id: str) -> None:
 
 
 def find_announced(runtime: Runtime, start: AnnouncedStart, request: Request) -> str | None:
-    """The query that an announced start started; None if it started none, and cannot any more.
+    """The query that an announced start started; None if it started none and can no longer start one.
 
     Raise Throttled if Athena has no capacity, ServiceFault if another statement was started.
     """

@@ -1,4 +1,4 @@
-"""Cleans up after many executions: what a schedule invokes canceller and reporter for."""
+"""Cleans up after many executions, which canceller and reporter do on a schedule."""
 
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -19,7 +19,7 @@ WINDOW = timedelta(days=3)
 def clean_up_each(executions: Iterable[T], clean_up: Callable[[T], None]) -> None:
     """Call `clean_up` for each execution, and raise ServiceFault in the end if that failed for one.
 
-    The others must not wait for it; the next sweep repeats what is left.
+    One failure does not hold up the others; the next sweep retries it.
     """
     fault: str | None = None
     for execution in executions:
