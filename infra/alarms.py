@@ -70,7 +70,7 @@ def _outcomes(metrics: Metrics) -> Iterator[_Definition]:
     yield _Definition(
         name="ThrottledOut",
         metric=metrics.own(Metric.THROTTLED),
-        description="An execution failed because Athena throttled its start until it gave up. Request a "
+        description="An execution failed because Athena throttled its start for over an hour. Request a "
         "higher Athena quota (active queries or API rate).",
     )
     yield _Definition(
@@ -117,8 +117,8 @@ def _completion(metrics: Metrics) -> Iterator[_Definition]:
     yield _Definition(
         name="StatusEventsMissed",
         metric=metrics.own(Metric.STATUS_EVENTS_MISSED),
-        description="The sweep found an execution that ended without a status event. Its query is stopped, "
-        "but later than it could be. Check the rule ExecutionEnded and the canceller.",
+        description="The sweep found an ended execution whose status event had not arrived, and stopped its "
+        "query late. Check the rule ExecutionEnded and the canceller.",
     )
     yield _Definition(
         name="CallbackLag",
@@ -133,7 +133,7 @@ def _delivery(metrics: Metrics) -> Iterator[_Definition]:
         name="DeadLetters",
         metric=metrics.dead_letters,
         description="A function failed on an event after all retries. Read the message, fix the cause, then "
-        "redrive the message.",
+        "replay it with `python -m ops replay-dead-letters`.",
     )
     for rule, failed in metrics.undelivered.items():
         yield _Definition(

@@ -17,7 +17,7 @@ from ops.deployment import Deployment
 from ops.display import make_console
 from ops.errors import ExitCode
 
-_NOTES = "`python -m ops` has the commands for any deployed stack: query to replay-dead-letters.\n"
+_NOTES = "`python -m ops` has the commands from query to verify for any deployed stack.\n"
 
 
 def main(words: list[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     cli.add_command(
         commands,
         "update",
-        "deploy the functions' present code to the running stack; nothing else of the stack",
+        "deploy the functions' current code, and nothing else, to the running stack",
     ).set_defaults(run=_update)
     add_commands(commands, _connect)
     show = cli.add_command(commands, "demo", "run six sample queries, verify their outcomes, then stop")

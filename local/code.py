@@ -1,4 +1,4 @@
-"""Deploys the functions' present code to a running local stack, without a synthesis by CDK."""
+"""Deploys the functions' current code to a running local stack, without a synthesis by CDK."""
 
 import io
 import zipfile

@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stop-on-interrupt",
         action="store_true",
-        help="Ctrl-C stops the batch and its queries (default: all go on)",
+        help="Ctrl-C stops the batch and its queries (default: all continue)",
     )
 
 

@@ -145,7 +145,7 @@ COMMANDS = (
     ),
     Command(
         name="verify",
-        help="try the documented claims about AWS against the stack",
+        help="check the documented claims about AWS against the stack",
         add_arguments=verify.add_arguments,
         run=verify.run,
     ),

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stop-on-interrupt",
         action="store_true",
-        help="Ctrl-C stops the execution and its query (default: both go on)",
+        help="Ctrl-C stops the execution and its query (default: both continue)",
     )
 
 

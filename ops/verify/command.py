@@ -30,9 +30,14 @@ the results of its queries expire with the others."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--yes", action="store_true", help="start without asking")
+    parser.add_argument("--yes", action="store_true", help="start without confirmation")
     parser.add_argument(
-        "--only", action="append", default=[], choices=sorted(CLAIMS), metavar="CLAIM", help="try this claim"
+        "--only",
+        action="append",
+        default=[],
+        choices=sorted(CLAIMS),
+        metavar="CLAIM",
+        help="check only this claim; repeatable",
     )
     parser.add_argument(
         "--scratch",
@@ -42,7 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
-        "--record", type=Path, metavar="DIR", help="keep AWS's answers, with account ids and names replaced"
+        "--record",
+        type=Path,
+        metavar="DIR",
+        help="record AWS's responses, with account ids and names replaced",
     )
 
 
@@ -83,7 +91,7 @@ def _confirm(arguments: argparse.Namespace, deployment: Deployment) -> None:
         scratch += "To record events it creates a queue and two rules. "
     print(_PLAN.format(name=deployment.name, scratch=scratch), file=sys.stderr)
     if not sys.stdin.isatty() or input("Continue? [y/N] ").strip().lower() != "y":
-        raise CommandError("not confirmed; add --yes to start without asking", ExitCode.USAGE)
+        raise CommandError("not confirmed; add --yes to start without confirmation", ExitCode.USAGE)
 
 
 def _recorded(deployment: Deployment, recorder: Recorder) -> Deployment:

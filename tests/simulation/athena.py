@@ -156,13 +156,13 @@ Publish = Callable[[Query, str, str | None], None]
 class Athena:
     """`publish(query, state, previous)` receives each transition, `foresee` one that is announced too early.
 
-    `plan_query(request, subject)` draws plans. `busy` is from when until when Athena has no room, in epoch
-    seconds. `answers_lag` is how many seconds its answers may lag behind, and `token_seconds` how long it
-    remembers a client request token after its query ended.
+    `plan_query(request, subject)` draws plans. `busy` is the start and the end of a time without capacity,
+    in epoch seconds. `answers_lag` is how many seconds its answers may lag behind, and `token_seconds` how
+    long it remembers a client request token after its query ended.
 
-    `active` holds the ids of queries that have not ended, `refusals` who found it without room, `claims` who
-    claimed which token, each with its time, and `forgotten` the subjects of queries whose token was used
-    again when Athena had forgotten it.
+    `active` holds the ids of queries that have not ended, `refusals` who was refused for lack of capacity,
+    `claims` who claimed which token, each with its time, and `forgotten` the subjects of queries whose token
+    was used again when Athena had forgotten it.
     """
 
     def __init__(

@@ -148,7 +148,7 @@ def longest_interval(history: History, age: float) -> float:
 
 
 def calm_after(history: History) -> float:
-    """When the last fault ceased to have an effect, and Athena had room again."""
+    """When the last fault ceased to have an effect, and Athena had capacity again."""
     return max([history.faults.last, *(at for at, _ in history.athena.refusals)])
 
 

@@ -109,7 +109,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         abort_within=(10.0, 400.0, HOUR),
         redriven_within=(5.0, HOUR),
     ),
-    # Athena has no room for minutes to hours, and executors fail meanwhile.
+    # Athena has no capacity for minutes to hours, and executors fail meanwhile.
     "full": Scenario(
         levels=("calm", "storm", "storm"),
         busy_seconds=(20.0, 200.0, 200.0, 2.5 * HOUR),

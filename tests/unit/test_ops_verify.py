@@ -113,7 +113,7 @@ def test_nothing_starts_without_confirmation(
     assert "starts about 80 executions" in text
     assert "USD" in text
     assert "a table in the database scratch" in text
-    assert text.endswith("not confirmed; add --yes to start without asking")
+    assert text.endswith("not confirmed; add --yes to start without confirmation")
     assert set(stubs) == {"stepfunctions", "athena"}
 
 

@@ -52,7 +52,7 @@ CHECKS: tuple[Check, ...] = (
     reports.keeps_the_contract,
     reports.reports_the_truth,
     reports.reports_each_outcome,
-    reports.reports_the_last_word,
+    reports.reports_the_final_error,
     reports.measures_stuck_executions,
     state.leaves_the_table_in_order,
     state.removes_only_spent_tokens,

@@ -17,7 +17,7 @@ from tests.simulation.interpreter import Ended, Execution, Run
 from tests.simulation.scenarios import HOUR
 from tests.simulation.world import History
 
-# How long Athena must have had no room before an execution may fail for it.
+# How long Athena must have had no capacity before an execution may fail for it.
 LEAST_THROTTLED_SECONDS = HOUR
 
 

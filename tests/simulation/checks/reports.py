@@ -130,7 +130,7 @@ def _faults_of_line(
         yield f"{invocation.name} emitted other bytes than query {query.number} scanned"
 
 
-def reports_the_last_word(history: History) -> Iterator[str]:
+def reports_the_final_error(history: History) -> Iterator[str]:
     """Each end as Throttled is counted, unless a redrive came first; no other end is untyped."""
     counts = Counter(name for _, name, _ in history.reports.metrics)
     throttled = sum(

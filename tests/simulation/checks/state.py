@@ -156,7 +156,7 @@ def sweeps_repeat_nothing(history: History) -> Iterator[str]:
 
 
 def claims_are_explained(history: History) -> Iterator[str]:
-    """A token is claimed only after a start whose result is unknown: a fault, no room, or an end in the
+    """A token is claimed only after a start whose result is unknown: a fault, no capacity, or an end in the
     middle.
     """
     refused = {each.serial for _, each in history.athena.refusals if each is not None}

@@ -103,7 +103,7 @@ def _(patches: Patches) -> None:
 
 @code(
     "a claim while Athena is full is a fault",
-    "the canceller fails until there is room, and its event becomes a dead letter",
+    "the canceller fails until Athena has capacity, and its event becomes a dead letter",
     caught_by="dead_letters_are_explained",
     scenario="full",
 )
@@ -287,7 +287,7 @@ def _(patches: Patches) -> None:
 
 @code(
     "every late end is a deadline",
-    "a query that somebody cancelled ends as TimedOut",
+    "a query that someone cancelled ends as TimedOut",
     caught_by="ends_with_true_final_state",
     scenario="deadlines",
 )
@@ -359,7 +359,7 @@ def _(patches: Patches) -> None:
 
 
 @code(
-    "past its deadline a start waits for room",
+    "past its deadline a start waits for capacity",
     "the claim of an earlier try is repeated until Athena has some",
     caught_by="execution_deadline_is_kept",
     scenario="full",
@@ -367,12 +367,12 @@ def _(patches: Patches) -> None:
 def _(patches: Patches) -> None:
     find = starts._find_after_deadline  # noqa: SLF001 — what the mutant changes
 
-    def wait_for_room(runtime: Any, entry: Entry, request: Any, earlier: Any) -> str:
+    def wait_for_capacity(runtime: Any, entry: Entry, request: Any, earlier: Any) -> str:
         if earlier is not None:
             starts.find_announced(runtime, earlier, request)
         return find(runtime, entry, request, earlier)
 
-    patches.replace(starts, "_find_after_deadline", wait_for_room)
+    patches.replace(starts, "_find_after_deadline", wait_for_capacity)
 
 
 @code(

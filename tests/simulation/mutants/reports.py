@@ -34,8 +34,8 @@ def _(patches: Patches) -> None:
 
 @code(
     "an end as Throttled is not counted",
-    "no alarm fires while Athena has no room",
-    caught_by="reports_the_last_word",
+    "no alarm fires while Athena has no capacity",
+    caught_by="reports_the_final_error",
     scenario="full",
 )
 def _(patches: Patches) -> None:
