@@ -1,4 +1,4 @@
-"""Where query results go: the stack's own bucket, a bucket of yours, or Athena itself."""
+"""Where query results go: the stack's bucket, your own bucket, or Athena itself."""
 
 from typing import Any
 

@@ -141,12 +141,12 @@ class Settings:
     work_group: str = _setting(
         "",
         parsers.optional(parsers.work_group),
-        "Athena workgroup of yours, with a result location, instead of the stack's own.",
+        "Your own Athena workgroup, with a result location, instead of the stack's.",
     )
     results_bucket: str = _setting(
         "",
         parsers.optional(parsers.bucket),
-        "S3 bucket of yours for query results, in the stack's account, instead of the stack's own.",
+        "Your own S3 bucket for query results, in the stack's account, instead of the stack's.",
     )
     results_prefix: str = _setting(
         "results/", parsers.key_prefix, "Where in the bucket the results are stored."

@@ -171,7 +171,7 @@ class _Files:
 
 @dataclass(kw_only=True)
 class Counts:
-    """How far a batch has come."""
+    """The progress of a batch."""
 
     done: int = 0
     running: int = 0

@@ -17,7 +17,7 @@ from ops.dashboard import Graph, Section
 _WIDTH, _DOTS_PER_INCH = 9.0, 200
 _TITLE_HEIGHT, _HEADING_HEIGHT, _GRAPH_HEIGHT, _NOTE_HEIGHT = 0.46, 0.3, 1.62, 0.24
 _MARGIN, _COLUMNS = 0.15, 3
-# Three labels of so many characters fit below a graph.
+# Three labels of this many characters fit below a graph.
 _SHORT_LABEL = 17
 # matplotlib counts time in days.
 _DAY = 86_400

@@ -35,7 +35,7 @@ def add_commands(
     connect: Callable[[argparse.Namespace], Deployment],
     stack_arguments: argparse.ArgumentParser | None = None,
 ) -> None:
-    """Add every command. `connect` finds the stack by the arguments, of which `stack_arguments` are some."""
+    """Add every command. `connect` finds the stack from the arguments, `stack_arguments` among them."""
     for command in COMMANDS:
         parents = [stack_arguments] if stack_arguments and not command.of_execution else []
         parser = add_command(commands, command.name, command.help, *parents)

@@ -168,7 +168,7 @@ class _Queue:
         del self._held[message["MessageId"]]
 
     def release(self) -> None:
-        """Let others see at once what is left."""
+        """Make the remaining messages visible again at once."""
         left = list(self._held.items())
         for first in range(0, len(left), _BATCH):
             self._sqs.change_message_visibility_batch(

@@ -46,7 +46,7 @@ class Deployment:
 def connect(name: str, *, region: str | None = None) -> Deployment:
     """The stack `name` where the AWS environment points to: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL.
 
-    Raise CommandError if there is no such stack, botocore's errors if AWS cannot be asked.
+    Raise CommandError if there is no such stack, botocore's errors if AWS cannot be reached.
     """
     # boto3 reads AWS_DEFAULT_REGION only; the AWS CLI and the other SDKs read AWS_REGION first.
     session = boto3.Session(region_name=region or os.environ.get("AWS_REGION") or None)

@@ -23,7 +23,7 @@ _SHORTEST_POLL, _LONGEST_POLL = 0.1, 5.0
 # Quota of Step Functions for an execution's input (developer guide, "Quotas").
 _INPUT_BYTES = 262_144
 
-# GetQueryResults returns at most so many rows a page (Athena API reference).
+# GetQueryResults returns at most this many rows per page (Athena API reference).
 _RESULT_PAGE = 1_000
 
 _CHUNK_BYTES = 1 << 18
@@ -47,7 +47,7 @@ class ExecutionArn(NamedTuple):
 
 @dataclass(kw_only=True)
 class Run:
-    """An execution as far as it has come. `output`, or `error` and `cause`, are set once it has ended."""
+    """The progress of an execution. `output`, or `error` and `cause`, are set once it has ended."""
 
     arn: str
     status: str = "RUNNING"

@@ -42,7 +42,7 @@ def receive_events(session: Session) -> Callable[[], list[dict[str, Any]]]:
 
 
 def _patterns(session: Session) -> tuple[dict[str, Any], ...]:
-    """All states, not the terminal ones only."""
+    """All states, not only the terminal ones."""
     return (
         {
             "source": ["aws.athena"],

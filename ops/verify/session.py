@@ -97,7 +97,7 @@ class Session:
         return run
 
     def start_query(self, sql: str, token: str) -> str:
-        """Start a query past the state machine, with a ClientRequestToken, and return its id."""
+        """Start a query outside of the state machine, with a ClientRequestToken, and return its id."""
         query_id: str = self.client("athena").start_query_execution(
             QueryString=sql, WorkGroup=self.work_group, ClientRequestToken=token
         )["QueryExecutionId"]
@@ -119,7 +119,7 @@ class Session:
         return found
 
     def wait(self, what: str, condition: Callable[[], Any]) -> Any:
-        """Poll until the condition gives something. Raise Failed after the limit."""
+        """Poll until the condition returns something. Raise Failed after the limit."""
         deadline = time.monotonic() + self.limit_seconds
         while time.monotonic() < deadline:
             if value := condition():

@@ -3,6 +3,7 @@
 `python -m tests.end_to_end.release` records the working copy; docs/upgrading.md describes when.
 """
 
+import argparse
 from pathlib import Path
 
 from infra import template
@@ -26,4 +27,9 @@ def write(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    # Without arguments, so that --help or a misspelt option does not replace the record.
+    argparse.ArgumentParser(
+        prog="python -m tests.end_to_end.release",
+        description=f"Record the working copy as the previous release in {FOLDER.relative_to(template.ROOT)}.",
+    ).parse_args()
     write(FOLDER)

@@ -47,32 +47,43 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_soak)
 
     command = commands.add_parser("replay", help="run one schedule and print its timeline")
-    command.add_argument("seed", type=int)
+    command.add_argument("seed", type=int, help="seed of the schedule")
     command.add_argument(
-        "--mutant", choices=sorted(MUTANTS), help="with this known-bad variant, in its scenario"
+        "--mutant",
+        choices=sorted(MUTANTS),
+        metavar="NAME",
+        help="with this mutant (docs/simulation.md lists them), in its scenario",
     )
     command.add_argument(
-        "--scenario", choices=sorted(SCENARIOS), help="of this scenario (default: a random one)"
+        "--scenario",
+        choices=sorted(SCENARIOS),
+        metavar="NAME",
+        help=f"of this scenario: {', '.join(sorted(SCENARIOS))} (default: a random one)",
     )
     command.set_defaults(run=_replay)
 
     command = commands.add_parser("mutants", help="count the schedules until each mutant is caught")
-    command.add_argument("--most", type=int, default=MOST_SCHEDULES, help=f"default: {MOST_SCHEDULES:,}")
+    command.add_argument(
+        "--most",
+        type=int,
+        default=MOST_SCHEDULES,
+        help=f"schedules after which a mutant counts as not caught (default: {MOST_SCHEDULES:,})",
+    )
     command.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     command.add_argument("--record", action="store_true", help=_RECORD)
     command.set_defaults(run=_mutants)
 
     command = commands.add_parser(
-        "outages", help="outages of each service: running, new and aborted executions of queries of two hours"
+        "outages", help="simulate outages of each service with running, new and aborted executions"
     )
     command.add_argument(
-        "--running", type=int, default=40, help="executions that run when it begins (default: 40)"
+        "--running", type=int, default=40, help="executions that run when the outage begins (default: 40)"
     )
     command.add_argument(
         "--new", type=int, default=20, help="executions that start in its first minute (default: 20)"
     )
     command.add_argument(
-        "--aborted", type=int, default=10, help="executions that are aborted in it (default: 10)"
+        "--aborted", type=int, default=10, help="executions that are aborted during it (default: 10)"
     )
     command.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     command.add_argument("--record", action="store_true", help=_RECORD)
@@ -83,10 +94,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--runs", type=int, default=1_000, help="number of schedules (default: 1,000)")
     command.add_argument("--seed", type=int, default=1, help="seed of the first (default: 1)")
-    command.add_argument("--mutant", choices=sorted(BATCH_MUTANTS), help="with this known-bad variant")
+    command.add_argument(
+        "--mutant",
+        choices=sorted(BATCH_MUTANTS),
+        metavar="NAME",
+        help=f"with this mutant: {', '.join(sorted(BATCH_MUTANTS))}",
+    )
     command.set_defaults(run=_batches)
 
-    command = commands.add_parser("transitions", help="states entered against the duration of a query")
+    command = commands.add_parser(
+        "transitions", help="count the states that queries of different durations enter"
+    )
     command.add_argument("--record", action="store_true", help=_RECORD)
     command.set_defaults(run=_transitions)
     return parser
