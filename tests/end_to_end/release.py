@@ -30,6 +30,6 @@ if __name__ == "__main__":
     # Without arguments, so that --help or a misspelt option does not replace the record.
     argparse.ArgumentParser(
         prog="python -m tests.end_to_end.release",
-        description=f"Record the working copy as the previous release in {FOLDER.relative_to(template.ROOT)}.",
+        description=f"Record this working copy as the earlier release: {FOLDER.relative_to(template.ROOT)}.",
     ).parse_args()
     write(FOLDER)
