@@ -26,10 +26,15 @@ def write(folder: Path) -> None:
     template.write(folder, Settings.from_context(settings), bundle(template.ROOT))
 
 
-if __name__ == "__main__":
-    # Without arguments, so that --help or a misspelt option does not replace the record.
+def main(words: list[str] | None = None) -> None:
+    """Refuse any argument, so that `--help` or a misspelled option does not replace the record."""
+    folder = FOLDER.relative_to(template.ROOT)
     argparse.ArgumentParser(
         prog="python -m tests.end_to_end.release",
-        description=f"Record this working copy as the earlier release: {FOLDER.relative_to(template.ROOT)}.",
-    ).parse_args()
+        description=f"Record the working copy as the previous release, in {folder}.",
+    ).parse_args(words)
     write(FOLDER)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,7 @@ from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
 
 from infra import template as plain
 from infra.settings import Settings
+from tests.end_to_end import release
 from tests.template.reading import Json, Template
 from tools.template_checks import OWN
 
@@ -85,3 +86,13 @@ def test_a_wrong_setting_is_one_line(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err == (
         'setting pollSeconds is "often"; it must be a whole number from 1 to 3600\n'
     )
+
+
+def test_the_recorded_release_is_replaced_only_without_arguments(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(release, "write", lambda folder: pytest.fail(f"{folder} was written"))
+    for words in (["--help"], ["--recrod"]):
+        with pytest.raises(SystemExit):
+            release.main(words)
+    assert "Record the working copy" in capsys.readouterr().out
