@@ -40,7 +40,7 @@ class Batches(Construct):
         super().__init__(scope, id_)
         self._settings = settings
         self._bucket = bucket
-        self._name = f"{settings.stack_name}-batch"
+        self._name = settings.batch_name
         self._arn = StateMachineArn(self, self._name)
         self._queries = workflow.arn
         self._environment = BatchSettings(

@@ -76,7 +76,8 @@ def attach(role: iam.Role, statements: Iterable[Statement], settings: Settings) 
             f"DataAccess{number}",
             path=settings.role_path,
             managed_policy_name=settings.role_name(f"DataAccess{number}"),
-            description=f"Data access of queries, part {number + 1} of {len(policies)}",
+            # A change of it replaces the policy, which CloudFormation cannot do if the settings name it.
+            description="Data access of queries",
             statements=[iam.PolicyStatement.from_json(part.to_json()) for part in parts],
             roles=[role],
         )

@@ -118,7 +118,7 @@ def tags(value: Any) -> tuple[tuple[str, str], ...]:
             raise ValueError(allowed) from None
     characters = r"[\w .:/=+@-]"
     if isinstance(value, dict) and all(
-        re.fullmatch(rf"(?!aws:){characters}{{1,128}}", str(name))
+        re.fullmatch(rf"(?!(?i:aws):){characters}{{1,128}}", str(name))
         and re.fullmatch(rf"{characters}{{0,256}}", str(one))
         for name, one in value.items()
     ):

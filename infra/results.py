@@ -1,6 +1,6 @@
 """Where query results go: the stack's bucket, your own bucket, or Athena itself."""
 
-from typing import Any
+from typing import Any, cast
 
 from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_athena as athena
@@ -139,6 +139,8 @@ class Results:
                 s3.LifecycleRule(id="ExpireBatches", prefix=settings.batches_prefix, expiration=retention),
             ],
         )
+        # Otherwise the bucket that stays would accept plain HTTP.
+        cast("s3.BucketPolicy", bucket.policy).apply_removal_policy(RemovalPolicy.RETAIN)
         acknowledge(
             bucket,
             "CloudTrail records who ran which query; access logs need a second bucket and outlive results.",

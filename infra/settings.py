@@ -23,6 +23,9 @@ _LOG_RETENTION_DAYS = (
 # IAM user guide, "IAM and AWS STS quotas".
 _ROLE_NAME_CHARACTERS = 64
 
+# The state machine of a stack's batches is named after the stack.
+_BATCH = "-batch"
+
 # CDK has context keys of its own. Their names contain other characters; ours are plain camelCase.
 _OURS = re.compile(r"[A-Za-z0-9_]+")
 
@@ -219,6 +222,11 @@ class Settings:
         "`cli-credentials` deploys with your own credentials, not with the roles of `cdk bootstrap`.",
     )
 
+    @property
+    def batch_name(self) -> str:
+        """The name of the state machine that runs batches."""
+        return self.stack_name + _BATCH
+
     def role_name(self, name: str) -> str | None:
         """The name of a role or managed policy; None leaves it to CloudFormation."""
         return f"{self.role_name_prefix}{self.stack_name}-{name}" if self.role_name_prefix else None
@@ -252,6 +260,11 @@ def camel_case(name: str) -> str:
 
 def _check(settings: Settings, chosen: Collection[str]) -> None:
     """Raise SettingError for settings that contradict each other. `chosen` are those that were given."""
+    if settings.stack_name.endswith(_BATCH):
+        raise SettingError(
+            f"settings stackName and stage make the name {settings.stack_name}, which is that of the batches of "
+            f"a stack {settings.stack_name.removesuffix(_BATCH)}; use another"
+        )
     if settings.managed_results and settings.results_bucket:
         raise SettingError("settings managedResults and resultsBucket exclude each other")
     if settings.work_group and not (settings.managed_results or settings.results_bucket):

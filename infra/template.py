@@ -26,11 +26,15 @@ ARCHIVE = "functions.zip"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
+def _project_context() -> Any:
+    """The settings and CDK's feature flags in cdk.json, which the CDK CLI reads by itself."""
+    return json.loads((ROOT / "cdk.json").read_text())["context"]
+
+
 def synthesize(settings: Settings) -> Any:
     """The template, with the parameters CodeBucket and CodeKey."""
-    flags = json.loads((ROOT / "cdk.json").read_text())["context"]
     with tempfile.TemporaryDirectory() as scratch:
-        app = App(context=flags, outdir=scratch, analytics_reporting=False)
+        app = App(context=_project_context(), outdir=scratch, analytics_reporting=False)
         stack = QueryStack(app, settings=settings, code=None)
         return app.synth().get_stack_by_name(stack.stack_name).template
 
@@ -52,11 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m infra.template", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument(
-        "-c", "--context", action="append", default=[], metavar="NAME=VALUE", help="a setting"
+        "-c",
+        "--context",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting, instead of its value in cdk.json",
     )
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "template", metavar="FOLDER")
     given = parser.parse_args(arguments)
-    context = dict(one.partition("=")[::2] for one in given.context)
+    context = {**_project_context(), **dict(one.partition("=")[::2] for one in given.context)}
     try:
         write(given.output, Settings.from_context(context), bundle(ROOT))
     except (SettingError, BundleError) as error:

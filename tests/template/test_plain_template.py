@@ -81,6 +81,16 @@ def test_the_same_code_makes_the_same_archive(written: Path, code: Path, tmp_pat
         assert archive.getinfo("stub.py").external_attr >> 16 == 0o644, "Lambda's user can read it"
 
 
+def test_settings_in_cdk_json_apply_unless_the_command_line_sets_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(plain, "ROOT", tmp_path)
+    (tmp_path / "cdk.json").write_text('{"context": {"pollSeconds": "often"}}')
+    for arguments, value in (([], "often"), (["-c", "pollSeconds=never"], "never")):
+        assert plain.main(arguments) == 1
+        assert capsys.readouterr().err.startswith(f'setting pollSeconds is "{value}"; ')
+
+
 def test_a_wrong_setting_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert plain.main(["-c", "pollSeconds=often"]) == 1
     assert capsys.readouterr().err == (

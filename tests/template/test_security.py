@@ -49,8 +49,9 @@ def test_results_expire_and_tables_stay(template: Template) -> None:
 
 
 def test_results_outlive_the_stack(template: Template) -> None:
-    ((_, bucket),) = template.resources("AWS::S3::Bucket").items()
-    assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    for type_ in ("AWS::S3::Bucket", "AWS::S3::BucketPolicy"):
+        ((_, resource),) = template.resources(type_).items()
+        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
 
 
 def test_the_workgroup_enforces_its_configuration(template: Template) -> None:

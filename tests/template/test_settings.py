@@ -67,6 +67,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("removalPolicy", "snapshot", "one of destroy, retain"),
     ("tags", "team", "a JSON object or KEY=VALUE"),
     ("tags", {"aws:team": "x"}, "a JSON object or KEY=VALUE"),
+    ("tags", {"AWS:team": "x"}, "a JSON object or KEY=VALUE"),
     ("tags", "{", "a JSON object or KEY=VALUE"),
     ("stage", "my_stage", "up to 20 letters, digits and -"),
     ("alarmTopicArn", "my-topic", "an SNS topic's ARN"),
@@ -158,6 +159,13 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
         "setting resultsPrefix has no effect together with managedResults; remove it",
     ),
     ({"vpcSubnetIds": "subnet-01234567"}, "settings vpcSubnetIds and vpcSecurityGroupIds need each other"),
+    (
+        {"stage": "batch"},
+        (
+            "settings stackName and stage make the name AthenaQueries-batch, which is that of the batches of "
+            "a stack AthenaQueries; use another"
+        ),
+    ),
     (
         {"roleNamePrefix": "a-company-unit-", "stackName": "x" * 50},
         (
