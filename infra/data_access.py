@@ -31,7 +31,7 @@ _OBJECTS_CHANGE = "The settings grant whole prefixes, whose objects change."
 
 _SETTINGS = (
     *("read_databases", "write_databases", "read_tables", "write_tables"),
-    *("read_prefixes", "write_prefixes", "connector_functions", "spill_prefixes"),
+    *("read_prefixes", "write_prefixes", "connector_functions", "spill_prefixes", "data_key_arns"),
 )
 
 
@@ -43,6 +43,7 @@ def grant_data_access(role: iam.Role, settings: Settings) -> None:
             [
                 *_glue(Stack.of(role), settings),
                 *_s3(Stack.of(role).partition, settings),
+                *_keys_of_data(settings),
                 *_other(settings),
             ],
             settings,
@@ -161,6 +162,23 @@ def _s3(partition: str, settings: Settings) -> Iterator[Statement]:
             actions=["s3:GetObject", *_WRITE_OBJECTS],
             resources=objects(writable),
             wildcard_reason=_OBJECTS_CHANGE,
+        )
+
+
+def _keys_of_data(settings: Settings) -> Iterator[Statement]:
+    """S3 and Glue use keys with the permissions of the role (Athena user guide, "Encryption at rest")."""
+    if settings.data_key_arns:
+        writes = settings.write_prefixes or settings.spill_prefixes
+        yield Statement(
+            sid="UseDataKeys",
+            actions=["kms:Decrypt", *(["kms:GenerateDataKey"] if writes else [])],
+            resources=settings.data_key_arns,
+        )
+    if settings.catalog_key_arn:
+        yield Statement(
+            sid="UseCatalogKey",
+            actions=["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"],
+            resources=[settings.catalog_key_arn],
         )
 
 

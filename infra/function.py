@@ -115,6 +115,9 @@ class Function(Construct):
                 "ec2:UnassignPrivateIpAddresses",
             ],
             resources=["*"],
+            # For Lambda itself and not for the function's code, whose calls have this key (Lambda developer
+            # guide, "Using source function ARN to control function access behavior").
+            conditions={"Null": {"lambda:SourceFunctionArn": "true"}},
             wildcard_reason="Lambda names its network interfaces itself (AWSLambdaVPCAccessExecutionRole).",
         )
         acknowledge(

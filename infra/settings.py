@@ -85,6 +85,12 @@ class Settings:
     spill_prefixes: tuple[Prefix, ...] = _setting(
         (), parsers.list_of(parsers.prefix), "S3 prefixes to which the connector functions spill."
     )
+    data_key_arns: tuple[str, ...] = _setting(
+        (), parsers.list_of(parsers.key_arn), "KMS keys that encrypt the data below these prefixes."
+    )
+    catalog_key_arn: str = _setting(
+        "", parsers.optional(parsers.key_arn), "KMS key that encrypts the Glue Data Catalog."
+    )
     default_database: str = _setting(
         "default", parsers.database, "Database of a query whose input names none."
     )
@@ -194,7 +200,7 @@ class Settings:
     vpc_subnet_ids: tuple[str, ...] = _setting(
         (),
         parsers.list_of(parsers.subnet),
-        "Subnets for the functions. They need routes to Athena, DynamoDB, S3, Step Functions and SQS.",
+        "Subnets for the functions. They need routes to Athena, DynamoDB, S3 and Step Functions.",
     )
     vpc_security_group_ids: tuple[str, ...] = _setting(
         (), parsers.list_of(parsers.security_group), "Security groups for the functions in a VPC."
@@ -206,7 +212,8 @@ class Settings:
     role_name_prefix: str = _setting(
         "",
         parsers.role_name_prefix,
-        "Prefix of the names of roles and managed policies, which CloudFormation generates otherwise.",
+        "Prefix of the names of roles and managed policies, which CloudFormation generates otherwise. These "
+        "names are unique in an account, so each Region needs a prefix or stage of its own.",
     )
     removal_policy: str = _setting(
         "destroy",
@@ -262,8 +269,8 @@ def _check(settings: Settings, chosen: Collection[str]) -> None:
     """Raise SettingError for settings that contradict each other. `chosen` are those that were given."""
     if settings.stack_name.endswith(_BATCH):
         raise SettingError(
-            f"settings stackName and stage make the name {settings.stack_name}, which is that of the batches of "
-            f"a stack {settings.stack_name.removesuffix(_BATCH)}; use another"
+            f"settings stackName and stage make the name {settings.stack_name}, which is that of the batches "
+            f"of a stack {settings.stack_name.removesuffix(_BATCH)}; use another"
         )
     if settings.managed_results and settings.results_bucket:
         raise SettingError("settings managedResults and resultsBucket exclude each other")

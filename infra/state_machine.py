@@ -49,7 +49,7 @@ def make_state_machine(
     role: iam.Role,
     substitutions: Mapping[str, str],
 ) -> sfn.StateMachine:
-    """`substitutions` are the values of the `${...}` in the document `source`."""
+    """`substitutions` are the values of the `${...}` in the document `source`, except `${Partition}`."""
     # Log names with this prefix need no entry in the account's log resource policy, whose size is limited
     # (Step Functions developer guide, "Using CloudWatch Logs to log execution history").
     log = log_group(scope, settings=settings, name=f"/aws/vendedlogs/states/{name}")
@@ -61,14 +61,15 @@ def make_state_machine(
         comment=comment,
         # Inside the template and not an asset: `cdk diff` shows changes, cfn-lint checks it.
         definition_body=sfn.DefinitionBody.from_string(render_document(source)),
-        definition_substitutions=dict(substitutions),
+        # An execution cannot call an integration of another partition (https://github.com/aws/aws-cdk/issues/4597).
+        definition_substitutions={"Partition": Stack.of(scope).partition, **substitutions},
         role=role.without_policy_updates(),
         # Execution data holds the SQL and the task token.
         logs=sfn.LogOptions(destination=log, level=sfn.LogLevel.ALL, include_execution_data=False),
         tracing_enabled=True,
     )
     # cfn-lint requires numbers, for example for TimeoutSeconds. In a JSONata state they may be expressions
-    # (Step Functions developer guide, "Task workflow state").
+    # (Step Functions developer guide, "Task workflow state"). It also requires the partition "aws".
     lint = {"config": {"ignore_checks": ["E3601"]}}
     cast("CfnResource", machine.node.default_child).add_metadata("cfn-lint", lint)
     return machine
@@ -112,7 +113,7 @@ def make_state_machine_role(
             *("logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups"),
         ],
         resources=["*"],
-        wildcard_reason="Log delivery actions have no resource types (service authorization reference).",
+        wildcard_reason="Step Functions requires these on all resources (developer guide, log policies).",
     )
     grant(
         role,

@@ -12,6 +12,7 @@ from tests.emulator.conftest import Emulator
 from tests.simulation.interpreter import read_document
 
 SETTINGS = {
+    "Partition": "aws",
     "ExecutorArn": "arn:aws:lambda:us-east-1:000000000000:function:executor",
     "CheckerArn": "arn:aws:lambda:us-east-1:000000000000:function:checker",
     "PatienceSeconds": 300,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from local import stack as local_stack
 from tests.permissions import operations
 from tests.permissions.operations import Operation
-from tools.template_checks import BROUGHT
+from tools.template_checks import BROUGHT, key_arn
 
 _PREFIX = "test-"
 
@@ -25,6 +25,8 @@ SETTINGS: Mapping[str, str] = {
     "lakeFormation": "true",
     "federatedCatalogs": "redis",
     "connectorFunctions": "arn:aws:lambda:us-east-1:000000000000:function:connector",
+    "dataKeyArns": key_arn("data"),
+    "catalogKeyArn": key_arn("catalog"),
     **{
         name: BROUGHT[name]
         for name in ("resultsKeyArn", "tableKeyArn", "queueKeyArn", "vpcSubnetIds", "vpcSecurityGroupIds")
@@ -93,6 +95,10 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
         "ReadData": operations.READ,
         "ListUploads": NotEnforced("objects are written in one part", f"{_STEP_FUNCTIONS}/athena-iam.html"),
         "WriteData": operations.INSERT,
+        "UseDataKeys": _BUCKET_KEY,
+        "UseCatalogKey": NotEnforced(
+            "Glue does not use a key", f"{_ATHENA}/access-encrypted-data-glue-data-catalog.html"
+        ),
         "InvokeConnectors": NotEnforced(
             "no federated catalogs", f"{_ATHENA}/federated-query-iam-access.html"
         ),

@@ -68,6 +68,7 @@ def _document(deployment: Deployment) -> Any:
     return read_document(
         _rendered(),
         {
+            "Partition": "aws",
             "ExecutorArn": "executor",
             "CheckerArn": "checker",
             "PatienceSeconds": deployment.patience_seconds,

@@ -105,7 +105,8 @@ def _evaluate(expression: str) -> Any:
 
 def definition() -> str:
     """The document as deployed, with short intervals."""
-    substitutions = {"ExecutorArn": FUNCTIONS["executor"], "CheckerArn": FUNCTIONS["checker"], **SETTINGS}
+    functions = {"ExecutorArn": FUNCTIONS["executor"], "CheckerArn": FUNCTIONS["checker"]}
+    substitutions = {"Partition": "aws", **functions, **SETTINGS}
     return json.dumps(read_document(render_document(), substitutions))
 
 

@@ -10,7 +10,7 @@ from jsonata import Jsonata
 from infra.document import BATCH_SOURCE, render_document
 from tests.state_machine.reading import next_states, reached_from
 
-TEXT = render_document(BATCH_SOURCE)
+TEXT = render_document(BATCH_SOURCE).replace("${Partition}", "aws")
 MACHINE: Any = json.loads(TEXT)
 STATES: dict[str, Any] = MACHINE["States"]
 MAP = STATES["Run queries"]

@@ -11,12 +11,13 @@ from infra.document import render_document
 from tests.simulation.interpreter import INVOKE_AND_WAIT, UnknownField, check_fields, read_document
 from tests.state_machine.reading import reached_from
 
-TEXT = render_document()
+TEXT = render_document().replace("${Partition}", "aws")
 MACHINE: Any = json.loads(re.sub(r"(?<!\")\$\{\w+\}(?!\")", "1", TEXT))
 STATES: dict[str, Any] = MACHINE["States"]
 TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
 CALLBACKS = {name: state for name, state in TASKS.items() if state["Resource"] == INVOKE_AND_WAIT}
 SUBSTITUTIONS = {
+    "Partition": "aws",
     "ExecutorArn": "executor",
     "CheckerArn": "checker",
     "PatienceSeconds": 300,

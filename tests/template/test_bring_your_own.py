@@ -127,7 +127,9 @@ def test_functions_run_in_the_subnets_once_their_role_allows_it(brought: Templat
         "SecurityGroupIds": ["sg-00000001"],
     }
     role = brought.role_of(function)
-    assert "ec2:CreateNetworkInterface" in brought.grants(role)
+    (attach,) = (one for one in brought.statements(role) if one["Sid"] == "AttachToVpc")
+    assert "ec2:CreateNetworkInterface" in attach["Action"]
+    assert attach["Condition"] == {"Null": {"lambda:SourceFunctionArn": "true"}}, "Lambda, not the code"
     (policy,) = (
         name
         for name, resource in brought.resources("AWS::IAM::Policy").items()

@@ -36,9 +36,8 @@ def faults(document: Any) -> list[str]:
 @pytest.fixture
 def document() -> Any:
     """As deployed, with values for CloudFormation's substitutions."""
-    return json.loads(
-        re.sub(r"\$\{(\w+)Arn\}", r"arn:aws:lambda:eu-west-1:123456789012:function:\1", NUMBERS)
-    )
+    text = re.sub(r"\$\{(\w+)Arn\}", r"arn:aws:lambda:eu-west-1:123456789012:function:\1", NUMBERS)
+    return json.loads(text.replace("${Partition}", "aws"))
 
 
 NUMBERS = re.sub(r"\$\{\w+(Seconds|Growth)\}", "1", render_document())

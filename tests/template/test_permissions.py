@@ -7,6 +7,7 @@ import pytest
 
 from tests.template.conftest import ROOT, Synthesize
 from tests.template.reading import Template, listed, text
+from tools.template_checks import key_arn
 
 # These have no resource types (service authorization reference).
 WITHOUT_RESOURCE = {
@@ -233,6 +234,20 @@ def test_lake_formation_and_federated_catalogs_are_granted_by_their_settings(
     ]
     for action in ("s3:GetObject", "s3:PutObject"):
         assert "s3:spill-bucket/athena/*" in more[action]
+
+
+def test_queries_may_use_the_keys_of_data_and_catalog(synthesize: Synthesize) -> None:
+    keys = {"dataKeyArns": key_arn("data"), "catalogKeyArn": key_arn("catalog")}
+    _, reading = synthesize({**keys, "readPrefixes": "data/"})
+    _, writing = synthesize({**keys, "writePrefixes": "data/"})
+    both = sorted(keys.values())
+    for template, generating in ((reading, [key_arn("catalog")]), (writing, both)):
+        grants = template.grants(template.role_of("executor"))
+        assert grants["kms:Decrypt"] == both
+        assert grants["kms:Encrypt"] == [key_arn("catalog")]
+        assert grants["kms:GenerateDataKey"] == generating
+        for function in ("checker", "canceller", *BATCH_FUNCTIONS):
+            assert "kms:Decrypt" not in template.grants(template.role_of(function))
 
 
 def test_without_settings_queries_have_access_to_no_data(synthesize: Synthesize) -> None:

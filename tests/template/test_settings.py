@@ -46,6 +46,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("federatedCatalogs", "a b", "a list, each a data catalog: letters, digits, _ @ or -"),
     ("connectorFunctions", "connector", "a list, each a Lambda function's ARN"),
     ("spillPrefixes", "spill", "a list, each an S3 prefix as bucket/prefix/"),
+    ("dataKeyArns", "alias/data", "a list, each a KMS key's ARN"),
+    ("catalogKeyArn", "alias/catalog", "a KMS key's ARN"),
     ("sweepMinutes", 0, "a whole number from 1 to 60"),
     ("pollGrowth", 0.01, "a number from 0.05 to 1"),
     ("runbookUrl", "https://wiki#runbook", "a URL or a path, without # and spaces"),

@@ -264,6 +264,8 @@ def test_a_document_is_deployed_unchanged_with_every_substitution_defined(
     assert json.loads(machine["DefinitionString"]) == json.loads(document)
     wanted = set(re.findall(r"\$\{(\w+)\}", document))
     assert wanted == set(machine["DefinitionSubstitutions"])
+    assert machine["DefinitionSubstitutions"]["Partition"] == {"Ref": "AWS::Partition"}
+    assert "arn:aws:" not in document, "it could not run in another partition"
     for name, function in functions.items():
         assert text(machine["DefinitionSubstitutions"][name]) == f"<{template.function(function)[0]}.Arn>"
 
