@@ -6,6 +6,7 @@ from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 
 from functions.metric_names import METRICS_NAMESPACE, Metric
+from infra.batches import Batches
 from infra.workflow import Workflow
 
 PERIOD = Duration.minutes(5)
@@ -19,13 +20,20 @@ class Metrics:
     `dead_letters` is the number of messages in that queue.
     """
 
-    def __init__(self, *, stack_name: str, workflow: Workflow) -> None:
+    def __init__(self, *, stack_name: str, workflow: Workflow, batches: Batches | None) -> None:
         self._stack_name = stack_name
         functions = {
             "executor": workflow.executor.function,
             "checker": workflow.checker.function,
             "canceller": workflow.canceller.function,
         }
+        rules = [*workflow.rules]
+        # The functions that receive events, and send those that fail to the dead-letter queue.
+        receivers = ["checker", "canceller"]
+        if batches is not None:
+            functions |= {"planner": batches.planner.function, "reporter": batches.reporter.function}
+            rules += batches.rules
+            receivers.append("reporter")
         self.errors = {
             name: one.metric_errors(statistic="Sum", period=PERIOD) for name, one in functions.items()
         }
@@ -37,11 +45,11 @@ class Metrics:
         )
         self.undelivered = {
             rule.node.id: _sum("AWS/Events", "FailedInvocations", {"RuleName": rule.rule_name})
-            for rule in workflow.rules
+            for rule in rules
         }
         self.lost_failures = {
             name: functions[name].metric("DestinationDeliveryFailures", statistic="Sum", period=PERIOD)
-            for name in ("checker", "canceller")
+            for name in receivers
         }
         state_machine = {"StateMachineArn": workflow.state_machine.state_machine_arn}
         self.executions_throttled = _sum("AWS/States", "ExecutionThrottled", state_machine)

@@ -54,7 +54,7 @@ def number(low: float, high: float) -> Callable[[Any], float]:
 
 def text(pattern: str, allowed: str) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
-        if isinstance(value, str) and re.fullmatch(pattern, value):
+        if isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII):
             return value
         raise ValueError(allowed)
 

@@ -59,7 +59,6 @@ class QueryStack(Stack):
         engine.grant_run(workflow.executor.role)
         engine.grant_read(workflow.checker.role)
         engine.grant_stop(workflow.canceller.role)
-        monitoring = Monitoring(self, "Monitoring", settings=settings, workflow=workflow)
         outputs = {
             "StateMachineArn": workflow.state_machine.state_machine_arn,
             "StateMachineAliasArn": workflow.alias.attr_arn,
@@ -69,9 +68,9 @@ class QueryStack(Stack):
             "CheckerFunctionName": workflow.checker.function.function_name,
             "CancellerFunctionName": workflow.canceller.function.function_name,
             "DeadLetterQueueUrl": workflow.dead_letters.queue_url,
-            "DashboardName": monitoring.dashboard.dashboard_name,
         }
         parameters = {"state-machine-arn": workflow.state_machine.state_machine_arn}
+        batches = None
         if engine.results.bucket is not None:
             outputs["ResultsBucketName"] = parameters["results-bucket"] = engine.results.bucket.bucket_name
             parameters["results-prefix"] = settings.results_prefix
@@ -89,6 +88,8 @@ class QueryStack(Stack):
             outputs["PlannerFunctionName"] = batches.planner.function.function_name
             outputs["ReporterFunctionName"] = batches.reporter.function.function_name
             parameters["batch-state-machine-arn"] = batches.state_machine.state_machine_arn
+        monitoring = Monitoring(self, "Monitoring", settings=settings, workflow=workflow, batches=batches)
+        outputs["DashboardName"] = monitoring.dashboard.dashboard_name
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
         # Other stacks read these, without an import that would lock this stack.

@@ -178,7 +178,7 @@ def test_the_threshold_of_stuck_executions_follows_the_settings(synthesize: Synt
 
 def test_one_execution_with_a_fault_raises_no_function_alarm(template: Template) -> None:
     # All retries of nine errors fit into two periods.
-    for function in ("Executor", "Checker", "Canceller"):
+    for function in ("Executor", "Checker", "Canceller", "Planner", "Reporter"):
         for kind in ("Errors", "Throttles"):
             one = alarm(template, f"{function}{kind}")
             assert (one["Threshold"], one["Period"], one["EvaluationPeriods"]) == (1, 300, 3)
@@ -204,6 +204,7 @@ OUTAGES = {
     "The canceller fails": ("SweepMissing", "OldestStuckExecution"),
     "Athena's quota of active queries": ("ThrottledOut", "Throttled"),
     "An execution reaches the time limit": ("ExecutionsTimedOut", "ExecutionsTimedOut"),
+    "The planner or the reporter fails": ("ReporterErrors", "Errors"),
     "The dead-letter queue cannot be written": ("CheckerFailuresLost", "DestinationDeliveryFailures"),
     "A rule cannot invoke its function": ("QueryEndedUndelivered", "FailedInvocations"),
 }
@@ -230,6 +231,22 @@ def test_every_alarm_and_outage_of_the_runbook_s_table_exists(template: Template
     for names in table.values():
         for name in names:
             alarm(template, name)
+
+
+def watched(template: Template, metric: str) -> list[str]:
+    """The functions, or rules, of which an alarm watches the metric, by logical id."""
+    return sorted(
+        one["Dimensions"][0]["Value"]["Ref"] for one in alarms(template) if one["MetricName"] == metric
+    )
+
+
+def test_alarms_watch_every_function_and_rule(template: Template) -> None:
+    functions = sorted(template.resources("AWS::Lambda::Function"))
+    assert watched(template, "Errors") == watched(template, "Throttles") == functions
+    assert watched(template, "FailedInvocations") == sorted(template.resources("AWS::Events::Rule"))
+    destinations = template.resources("AWS::Lambda::EventInvokeConfig").values()
+    sending = sorted(one["Properties"]["FunctionName"]["Ref"] for one in destinations)
+    assert watched(template, "DestinationDeliveryFailures") == sending
 
 
 def test_alarms_notify_the_topic_of_the_settings(synthesize: Synthesize) -> None:

@@ -66,6 +66,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("permissionsBoundaryArn", "boundary", "an IAM policy's ARN"),
     ("rolePath", "team", "a path that begins and ends with a slash"),
     ("roleNamePrefix", "a b", "up to 32 letters, digits and"),
+    ("roleNamePrefix", "équipe-", "up to 32 letters, digits and"),
     ("removalPolicy", "snapshot", "one of destroy, retain"),
     ("tags", "team", "a JSON object or KEY=VALUE"),
     ("tags", {"aws:team": "x"}, "a JSON object or KEY=VALUE"),
