@@ -53,6 +53,21 @@ def test_it_needs_no_bootstrapped_environment(body: Json) -> None:
     assert not re.search(r"cdk-[a-z0-9]+-|/cdk-bootstrap/", json.dumps(body))
 
 
+def test_the_document_names_the_service_of_every_resource(body: Json) -> None:
+    # Where the name in a resource's type is not the service's own.
+    names = {
+        "Events": "EventBridge",
+        "Logs": "CloudWatch Logs",
+        "SSM": "Systems Manager",
+        "StepFunctions": "Step Functions",
+    }
+    services = {resource["Type"].split("::")[1] for resource in body["Resources"].values()}
+    document = " ".join((plain.ROOT / "docs" / "deploying.md").read_text().split())
+    listed = re.search(r"creates resources of ([^.]+)\. It also", document)
+    assert listed
+    assert set(re.split(", | and ", listed[1])) == {names.get(one, one) for one in services}
+
+
 def test_every_function_has_its_code_from_the_parameters(body: Json) -> None:
     functions = [one for one in body["Resources"].values() if one["Type"] == "AWS::Lambda::Function"]
     assert len(functions) == 5
