@@ -120,11 +120,6 @@ class Function(Construct):
             conditions={"Null": {"lambda:SourceFunctionArn": "true"}},
             wildcard_reason="Lambda names its network interfaces itself (AWSLambdaVPCAccessExecutionRole).",
         )
-        acknowledge(
-            self.role.node.find_child("DefaultPolicy"),
-            "The actions on network interfaces have no narrower resource that is known before they exist.",
-            "CKV_AWS_111",
-        )
         function = cast("lambda_.CfnFunction", self.function.node.default_child)
         function.vpc_config = lambda_.CfnFunction.VpcConfigProperty(
             subnet_ids=[*settings.vpc_subnet_ids], security_group_ids=[*settings.vpc_security_group_ids]
