@@ -23,7 +23,7 @@ from ops.verify.recording import Recorder
 from ops.verify.session import Failed, Result, Session, Skipped
 
 _PLAN = """\
-verify starts about 80 executions of the state machine {name} and about as many small Athena queries. They
+verify starts up to about 120 executions of the state machine {name} and as many small Athena queries. They
 scan no data; with Athena's minimum of 10 MB a query this costs about 0.01 USD, and the transitions about as
 much. {scratch}At the end, also after an interruption, it stops what still runs and removes what it created;
 the results of its queries expire with the others."""
