@@ -5,6 +5,7 @@ They are below `batchesPrefix`, in a folder for each state machine and execution
 items.jsonl      what the Distributed Map reads: the queries to run
 plan.jsonl       what the manifest follows: a line for each query of the input, without SQL
 map/             what the Distributed Map writes
+rows-0.jsonl     rows of the manifest that a reporter found before its time was up, for each redrive
 manifest.jsonl   the manifest
 """
 
@@ -81,6 +82,9 @@ class Files:
     @property
     def map_results(self) -> str:
         return f"{self.folder}map"
+
+    def rows(self, redrive_count: int) -> str:
+        return f"{self.folder}rows-{redrive_count}.jsonl"
 
     @property
     def manifest(self) -> str:

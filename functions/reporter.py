@@ -7,7 +7,7 @@ lost, and a query may start while the batch ends, so a schedule repeats this unt
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from functions.executions import list_since, result_of
 from functions.observability import lambda_handler, logger
 from functions.outcome import estimated_cost_usd, iso
 from functions.sweep import WINDOW, clean_up_each
+from functions.time_budget import OutOfTime, time_budget
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef, ExecutionListItemTypeDef
@@ -29,7 +30,25 @@ if TYPE_CHECKING:
 # A child execution that is being stopped may still start its query.
 _SETTLING = timedelta(minutes=1)
 
+# A reporter that cannot finish saves its rows before its time limit. A call that is throttled takes up to 100
+# seconds with botocore's delays.
+_SAVING_SECONDS = 120
+
+# States that do not change any more, once nothing of the batch runs.
+_ENDED = frozenset({"SUCCEEDED", *UNSUCCESSFUL_STATUSES, "NOT_STARTED"})
+
+# Step Functions' own field for the parent of a nested execution.
+_PARENT = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"
+
 _STOPPED = {"error": "AthenaBatch.Stopped", "cause": "The batch ended before the query did."}
+
+
+class _Unfinished(ServiceFault):
+    """The time was too short for the whole batch. The next invocation continues."""
+
+
+class _Redriven(Exception):
+    """The batch was redriven."""
 
 
 @lambda_handler
@@ -50,8 +69,8 @@ def run(event: dict[str, Any], runtime: BatchRuntime) -> dict[str, Any] | None:
 
 
 def report(execution_id: str, runtime: BatchRuntime) -> dict[str, Any]:
-    """Write the manifest and return the summary. Raise ServiceFault while a query still runs, and if the plan
-    cannot be read.
+    """Write the manifest and return the summary. Raise ServiceFault while a query still runs, if the time is
+    too short for all queries, and if the plan cannot be read.
     """
     logger.append_keys(execution_id=execution_id)
     redrive_count = _describe(execution_id, runtime).get("redriveCount", 0)
@@ -60,7 +79,8 @@ def report(execution_id: str, runtime: BatchRuntime) -> dict[str, Any]:
         plan = batch_files.read_plan(runtime.s3, runtime.settings.batches_bucket, files.plan)
     except Missing:
         raise ServiceFault("GetObject: the batch's plan does not exist, or may not be read") from None
-    rows = [_row(planned, _find(planned, redrive_count, runtime)) for planned in plan]
+    key = files.rows(redrive_count)
+    rows = _collect(plan, key, runtime, lambda planned: _find(planned, redrive_count, runtime), _ENDED)
     if running := sum(row["State"] == "RUNNING" for row in rows):
         # DescribeExecution is eventually consistent (API reference), so the document repeats the call.
         raise ServiceFault(f"DescribeExecution: {running} queries still run")
@@ -86,16 +106,33 @@ def clean_up(execution_id: str, redrive_count: int, runtime: BatchRuntime) -> No
         # The batch was refused, or ended before it had a plan.
         return
     settled = _stop_map(execution_id, runtime)
-    rows = []
-    for planned in plan:
+    settled &= datetime.fromtimestamp(runtime.now(), UTC) - batch["stopDate"] > _SETTLING
+
+    def stopped(planned: Planned) -> "DescribeExecutionOutputTypeDef | None":
         found = _find(planned, redrive_count, runtime)
         if found and found["status"] == "RUNNING":
+            _refuse_redriven(execution_id, redrive_count, runtime)
             runtime.stepfunctions.stop_execution(executionArn=found["executionArn"], **_STOPPED)
             found = _find(planned, redrive_count, runtime)
-        rows.append(_row(planned, found))
-    running = sum(row["State"] == "RUNNING" for row in rows) + _add_usage(rows, runtime)
-    settled &= datetime.fromtimestamp(runtime.now(), UTC) - batch["stopDate"] > _SETTLING
-    _write(files, rows, redrive_count, runtime, final=settled and not running)
+        return found
+
+    try:
+        kept = _ENDED if settled else _ENDED - {"NOT_STARTED"}
+        rows = _collect(plan, files.rows(redrive_count), runtime, stopped, kept)
+        running = sum(row["State"] == "RUNNING" for row in rows) + _add_usage(rows, runtime)
+        _refuse_redriven(execution_id, redrive_count, runtime)
+    except _Redriven:
+        logger.info("batch was redriven")
+    except _Unfinished:
+        logger.info("manifest unfinished")
+    else:
+        _write(files, rows, redrive_count, runtime, final=settled and not running)
+
+
+def _refuse_redriven(execution_id: str, redrive_count: int, runtime: BatchRuntime) -> None:
+    """Raise _Redriven if the batch was redriven meanwhile: what runs, and the manifest, are the redrive's."""
+    if _describe(execution_id, runtime).get("redriveCount", 0) > redrive_count:
+        raise _Redriven
 
 
 def sweep(runtime: BatchRuntime) -> None:
@@ -124,6 +161,39 @@ def _is_final(execution_id: str, redrive_count: int, runtime: BatchRuntime) -> b
     except Missing:
         return False
     return metadata.get(FINAL) == "true" and metadata.get(REDRIVE_COUNT) == str(redrive_count)
+
+
+def _collect(
+    plan: Sequence[Planned],
+    key: str,
+    runtime: BatchRuntime,
+    find: "Callable[[Planned], DescribeExecutionOutputTypeDef | None]",
+    kept: frozenset[str],
+) -> list[dict[str, Any]]:
+    """The row of each query.
+
+    DescribeExecution allows few calls, so the time may be too short for a large batch. Then save the rows
+    whose state is in `kept`, for the next invocation, and raise _Unfinished.
+    """
+    bucket = runtime.settings.batches_bucket
+    try:
+        saved = map(json.loads, batch_files.read(runtime.s3, bucket, key).splitlines())
+        known = {row["Position"]: row for row in saved}
+    except Missing:
+        known = {}
+    rows: list[dict[str, Any]] = []
+    try:
+        for planned in plan:
+            row = known.get(planned.position)
+            if row is None:
+                time_budget.require(_SAVING_SECONDS)
+                row = _row(planned, find(planned))
+            rows.append(row)
+    except OutOfTime:
+        known |= {row["Position"]: row for row in rows if row["State"] in kept}
+        batch_files.write_lines(runtime.s3, bucket, key, map(json.dumps, known.values()))
+        raise _Unfinished(f"DescribeExecution: {len(known)} of {len(plan)} queries so far") from None
+    return rows
 
 
 def _describe(execution_id: str, runtime: BatchRuntime) -> "DescribeExecutionOutputTypeDef":
@@ -170,9 +240,10 @@ def _find(
             if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
                 raise
             continue
-        # Someone else may have started an execution of this name.
-        parent = str(json.loads(found["input"]).get("AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"))
-        if not parent.startswith(children):
+        # Someone else may have started an execution of this name, with any input.
+        document = json.loads(found["input"])
+        parent = document.get(_PARENT) if isinstance(document, dict) else None
+        if not str(parent).startswith(children):
             continue
         if latest is None:
             latest = found

@@ -10,8 +10,8 @@ SECONDS_PER_DAY = 86_400
 # The functions' time limit, which functions/runtime.py divides among AWS calls.
 FUNCTION_TIMEOUT_SECONDS = 30
 
-# Lambda's maximum, for the two functions of a batch: DescribeExecution allows about 15 calls a second (Step
-# Functions developer guide, "Quotas"), so the manifest of 10,000 queries takes eleven minutes.
+# Lambda's maximum, for the two functions of a batch. DescribeExecution allows 15 calls a second, 10 in most
+# regions (Step Functions developer guide, "Quotas"), so a manifest of 10,000 queries takes 11 or 17 minutes.
 BATCH_TIMEOUT_SECONDS = 900
 
 FUNCTION_MEMORY_MB = 512

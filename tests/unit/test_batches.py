@@ -18,6 +18,7 @@ from functions import batch_files, planner, reporter
 from functions.batch_runtime import BatchRuntime, BatchSettings
 from functions.errors import ServiceFault
 from functions.settings import BATCH_MEMORY_MB
+from functions.time_budget import OutOfTime, time_budget
 from tests.documents import code_blocks
 from tests.simulation.batches import ARN, SETTINGS
 
@@ -607,6 +608,82 @@ def test_a_batch_that_was_redriven_is_left_alone(batch: Batch) -> None:
     assert not batch.executions.stopped
 
 
+@pytest.mark.parametrize("at", [query_arn(1), query_arn(3)], ids=["before a stop", "before the manifest"])
+def test_a_batch_that_is_redriven_during_the_clean_up_is_left_alone(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    abort(batch)
+    batch.executions.children.clear()
+    describe = batch.executions.describe_execution
+
+    def redriven(*, executionArn: str) -> Any:  # noqa: N803 - as in Step Functions' API
+        if executionArn == at:
+            batch.executions.add(BATCH, "RUNNING", redriveCount=1)
+        return describe(executionArn=executionArn)
+
+    monkeypatch.setattr(batch.executions, "describe_execution", redriven)
+
+    ended(batch, "ABORTED")
+
+    assert batch.executions.stopped == ([] if at == query_arn(1) else [query_arn(2)])
+    assert f"{FOLDER}manifest.jsonl" not in batch.bucket.objects
+
+
+def limit_calls(batch: Batch, monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
+    """Let a reporter describe so many executions before its time is up."""
+    describe = batch.executions.describe_execution
+    left = calls
+
+    def counted(*, executionArn: str) -> Any:  # noqa: N803 - as in Step Functions' API
+        nonlocal left
+        left -= 1
+        return describe(executionArn=executionArn)
+
+    def require(_seconds: float) -> None:
+        if left <= 0:
+            raise OutOfTime
+
+    monkeypatch.setattr(batch.executions, "describe_execution", counted)
+    monkeypatch.setattr(time_budget, "require", require)
+
+
+def test_a_report_that_has_too_little_time_is_continued(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the three invocations has time for the batch itself and one of its queries."""
+    run_three(batch)
+    for count in (1, 2):
+        with monkeypatch.context() as patch:
+            limit_calls(batch, patch, 2)
+            with pytest.raises(ServiceFault, match=f"{count} of 3 queries so far"):
+                report(batch)
+    limit_calls(batch, monkeypatch, 2)
+
+    assert report(batch)["States"] == {"SUCCEEDED": 1, "FAILED": 2}
+    assert [row["Position"] for row in batch.manifest()] == [1, 2, 3]
+
+
+def test_a_clean_up_that_has_too_little_time_is_continued_by_the_sweep(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its rows, only those that cannot change are kept."""
+    abort(batch)
+    batch.executions.add(query_arn(1), "RUNNING")
+    del batch.executions.known[query_arn(2)]
+    with monkeypatch.context() as patch:
+        # The batch, and the first query before and after its stop.
+        limit_calls(batch, patch, 5)
+        ended(batch, "ABORTED")
+    assert f"{FOLDER}manifest.jsonl" not in batch.bucket.objects
+    saved = batch.bucket.lines(f"{FOLDER}rows-0.jsonl")
+    assert [(row["Position"], row["State"]) for row in saved] == [(1, "ABORTED")], "the second may yet start"
+    batch.executions.add(query_arn(2), "SUCCEEDED", **succeeded())
+
+    sweep(batch)
+
+    assert [row["State"] for row in batch.manifest()] == ["ABORTED", "SUCCEEDED", "NOT_STARTED"]
+
+
 def test_an_end_that_is_not_visible_yet_is_a_fault(batch: Batch) -> None:
     abort(batch)
     batch.executions.add(BATCH, "RUNNING")
@@ -620,9 +697,12 @@ def test_a_refused_batch_leaves_nothing(batch: Batch) -> None:
     assert not batch.bucket.objects
 
 
-def test_an_execution_of_the_same_name_that_another_caller_started_is_not_the_query_s(batch: Batch) -> None:
+@pytest.mark.parametrize("document", ['{"QueryString": "SELECT 5"}', "[]", '"text"'])
+def test_an_execution_of_the_same_name_that_another_caller_started_is_not_the_query_s(
+    batch: Batch, document: str
+) -> None:
     abort(batch)
-    batch.executions.known[query_arn(2)]["input"] = '{"QueryString": "SELECT 5"}'
+    batch.executions.known[query_arn(2)]["input"] = document
     ended(batch, "ABORTED")
     assert batch.executions.stopped == [CHILD]
     assert batch.manifest()[1]["State"] == "NOT_STARTED"
