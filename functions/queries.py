@@ -12,8 +12,10 @@ from botocore.exceptions import ClientError
 from functions.contract import Request
 from functions.errors import InvalidRequest, Throttled, cut
 from functions.events import TERMINAL_STATES
+from functions.runtime import CALL_SECONDS
 from functions.settings import Settings
 from functions.task_table import Statement
+from functions.time_budget import time_budget
 
 if TYPE_CHECKING:
     from mypy_boto3_athena import AthenaClient
@@ -37,6 +39,8 @@ PREVIEW_COLUMNS = 200
 PREVIEW_BYTES = 128 * 1024
 # Ten rows a page: a row may be megabytes wide, and a page is held in memory whole.
 _PREVIEW_PAGE_ROWS = 10
+# The time that a further page needs: seven seconds for the page, and what the callback needs after it.
+_PREVIEW_PAGE_SECONDS = 7 + CALL_SECONDS
 
 # AthenaError types of errors that recur, although Athena puts some of them into category 1: parse errors of
 # DDL (1003), Glue validation (1502) and time-outs (206, 210) were measured or are in Athena's error catalog.
@@ -238,7 +242,10 @@ def stop(athena: "AthenaClient", query_id: str) -> None:
 
 
 def preview(athena: "AthenaClient", query: Query, rows: int) -> dict[str, Any]:
-    """The first `rows` rows as in output.schema.json, within the limits above."""
+    """The first `rows` rows as in output.schema.json, within the limits above.
+
+    Raise OutOfTime if reading them takes so long that no time would be left to send them.
+    """
     columns: list[dict[str, str]] = []
     cells: list[list[str | None]] = []
     truncated = False
@@ -298,6 +305,8 @@ def _rows(athena: "AthenaClient", query: Query) -> Iterator[tuple[list[str | Non
                 rows = rows[1:]
         for row in rows:
             yield _split(row, len(metadata)), metadata
+        if "NextToken" in page:
+            time_budget.require(_PREVIEW_PAGE_SECONDS)
 
 
 def _split(row: list[str | None], columns: int) -> list[str | None]:

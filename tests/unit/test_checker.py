@@ -7,6 +7,8 @@ import pytest
 
 from functions import checker
 from functions.queries import PREVIEW_BYTES, PREVIEW_COLUMNS
+from functions.runtime import CALL_SECONDS
+from functions.time_budget import time_budget
 from tests.unit.conftest import NOW, SETTINGS, Stubbed
 from tests.unit.samples import (
     ENTERED,
@@ -355,6 +357,32 @@ def test_a_query_whose_preview_cannot_be_read_succeeds(stubbed: Stubbed, code: s
     expect_event(stubbed, query_execution("SUCCEEDED"), PreviewRows=number(2))
     stubbed.expect_error("GetQueryResults", {"QueryExecutionId": QUERY, "MaxResults": 10}, code)
     sent = stubbed.expect_callback("SendTaskSuccess", TOKEN)
+
+    checker.run(query_event("SUCCEEDED"), stubbed.runtime)
+
+    assert json.loads(sent[0]["output"])["Preview"] is None
+
+
+def test_a_preview_that_is_read_slowly_leaves_time_for_the_callback(
+    stubbed: Stubbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the function's 30 seconds, each page takes two."""
+    expect_event(stubbed, query_execution("SUCCEEDED"), PreviewRows=number(100))
+    row = {"Data": [{"VarCharValue": "1"}]}
+    metadata = {"ColumnInfo": [{"Name": "n", "Type": "varchar"}]}
+    page = {"ResultSet": {"Rows": [row] * 10, "ResultSetMetadata": metadata}}
+    request = {"QueryExecutionId": QUERY, "MaxResults": 10}
+    for at in range(6):
+        token = {"NextToken": str(at)} if at else {}
+        more = {"NextToken": str(at + 1)}
+        stubbed.expect("GetQueryResults", {**request, **token}, {**page, **more})
+    sent = stubbed.expect_callback("SendTaskSuccess", TOKEN)
+    for client in (stubbed.runtime.athena, stubbed.runtime.stepfunctions):
+        client.meta.events.register_first("before-call", lambda **_: time_budget.require(CALL_SECONDS))
+    stubbed.runtime.athena.meta.events.register(
+        "after-call.athena.GetQueryResults", lambda **_: stubbed.clock.sleep(2)
+    )
+    monkeypatch.setattr(time_budget, "_remaining_ms", lambda: (NOW + 30 - stubbed.clock.now) * 1000)
 
     checker.run(query_event("SUCCEEDED"), stubbed.runtime)
 
