@@ -45,6 +45,10 @@ CLEANED_UP = "CleanedUp/"
 # of an item is not.
 MOST_STARTED = 50
 
+# One write drops at most this many attributes: an expression has at most 4 KB (DynamoDB developer guide,
+# "Constraints"), and each redrive that starts nothing leaves two marks.
+_MOST_DROPPED = 100
+
 # BatchGetItem takes 100 keys (DynamoDB API reference).
 _BATCH = 100
 
@@ -269,7 +273,7 @@ class ExecutionItem:
 
     def outdated(self, entry_id: str) -> list[str]:
         """Attributes that are obsolete once this entry is registered: the oldest starts beyond the limit, and
-        all ends but the last.
+        all ends but the last. The next entry drops what is too much for one write.
         """
         others = sorted(
             (query for query in self.started if query.entry_id != entry_id),
@@ -278,7 +282,7 @@ class ExecutionItem:
         surplus = others[: max(0, len(others) + 1 - MOST_STARTED)]
         last = {f"{ENDED}{self.ended}", f"{CLEANED_UP}{self.cleaned_up}"}
         marks = [name for name in self.names if name.startswith((ENDED, CLEANED_UP)) and name not in last]
-        return [*(STARTED + query.entry_id for query in surplus), *marks]
+        return [*(STARTED + query.entry_id for query in surplus), *marks][:_MOST_DROPPED]
 
 
 @dataclass(frozen=True)

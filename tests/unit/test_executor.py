@@ -30,6 +30,7 @@ from tests.unit.samples import (
     waiting,
 )
 
+MARKS = ("Gone", "CleanedUp")
 MISMATCH = "IDEMPOTENT_PARAMETER_MISMATCH"
 
 
@@ -556,3 +557,25 @@ def test_an_executions_item_stays_within_its_limit(stubbed: Stubbed) -> None:
     assert sum(name.startswith("Started/") for name in item) == MOST_STARTED
     assert {"Started/entry-0", "Gone/0"} & set(item) == set()
     assert {f"Started/{token}", f"Gone/{MOST_STARTED - 1}"} <= set(item)
+
+
+def test_a_query_is_registered_after_many_redrives_that_started_nothing(stubbed: Stubbed) -> None:
+    """An expression has at most 4 KB (DynamoDB developer guide, "Constraints")."""
+    redrives = 400
+    stubbed.put_item(EXECUTION, {f"{mark}/{n}": {"BOOL": True} for mark in MARKS for n in range(redrives)})
+    token = entry_id(ENTERED, redrives)
+    stubbed.expect(
+        "StartQueryExecution", start_request(ClientRequestToken=token), {"QueryExecutionId": QUERY}
+    )
+    lengths: list[int] = []
+    stubbed.runtime.table.client.meta.events.register(
+        "provide-client-params.dynamodb.UpdateItem",
+        lambda params, **_: lengths.append(len(params["UpdateExpression"])),
+    )
+
+    executor.run(task({"QueryString": SQL}, redrive_count=redrives), stubbed.runtime)
+
+    assert max(lengths) <= 4_096
+    item = stubbed.item(EXECUTION)
+    assert {f"Started/{token}", *(f"{mark}/{redrives - 1}" for mark in MARKS)} <= set(item)
+    assert len(item) == 1 + len(MARKS) * redrives - 100, "the next entries drop the rest"
