@@ -8,6 +8,7 @@ started, because it accepts a ClientRequestToken for one statement only: `find_a
 from functions import queries
 from functions.contract import Request
 from functions.errors import AthenaQueryError, InvalidRequest, ServiceFault, Throttled, TimedOut
+from functions.events import TERMINAL_STATES
 from functions.metric_names import Metric
 from functions.observability import logger, measure
 from functions.runtime import Runtime
@@ -157,20 +158,29 @@ def _adopt(runtime: Runtime, entry: Entry, request: Request, known: ExecutionIte
                 runtime.table.drop_announcement(entry.execution_id, start.entry_id, runtime.now())
             else:
                 known = runtime.table.register_announced(entry.execution_id, start, query_id, runtime.now())
+    # A faster executor of the same entry may have registered one in the meantime.
+    if query_id := known.query_of(entry.id):
+        return query_id
     newest = known.newest_query
     if newest is None or newest.redrive_count >= entry.redrive_count:
         return None
+    states: dict[str, str] = {}
+    adoptable: str | None = None
     # Usually the newest decides. Executions that were aborted and redriven within a second may have more.
     for started in known.newest_first:
         query = queries.get_query(runtime.athena, started.query_id)
-        if query.ended and query.state != "SUCCEEDED":
-            continue
-        logger.info("adopted", query_id=started.query_id, state=query.state)
-        if query.ended:
-            # Its completion event arrived long ago, or was lost.
-            runtime.table.record_state(started.query_id, query.state, runtime.now())
-        return started.query_id
-    return None
+        states[query.query_id] = query.state
+        if not query.ended or query.state == "SUCCEEDED":
+            adoptable = query.query_id
+            break
+    adopted = runtime.table.decide_adoption(entry, adoptable, runtime.now())
+    if adopted is None:
+        return None
+    logger.info("adopted", query_id=adopted, state=states.get(adopted))
+    if states.get(adopted) in TERMINAL_STATES:
+        # Its completion event arrived long ago, or was lost.
+        runtime.table.record_state(adopted, states[adopted], runtime.now())
+    return adopted
 
 
 def _find_after_deadline(

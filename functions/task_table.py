@@ -38,6 +38,7 @@ STOP_REQUESTED = "StopRequested"
 STARTED = "Started/"
 ANNOUNCED = "Announced/"
 STATEMENT = "Statement/"
+ADOPTS = "Adopts/"
 ENDED = "Gone/"
 CLEANED_UP = "CleanedUp/"
 
@@ -272,16 +273,19 @@ class ExecutionItem:
         return [query_id for query_id, count in newest.items() if count <= redrive_count]
 
     def outdated(self, entry_id: str) -> list[str]:
-        """Attributes that are obsolete once this entry is registered: the oldest starts beyond the limit, and
-        all ends but the last. The next entry drops what is too much for one write.
+        """Attributes that are obsolete once this entry is registered: the oldest starts beyond the limit, all
+        ends but the last, and decisions of other entries. The next entry drops what is too much for one
+        write.
         """
         others = sorted(
             (query for query in self.started if query.entry_id != entry_id),
             key=lambda query: (query.redrive_count, query.entered),
         )
         surplus = others[: max(0, len(others) + 1 - MOST_STARTED)]
-        last = {f"{ENDED}{self.ended}", f"{CLEANED_UP}{self.cleaned_up}"}
-        marks = [name for name in self.names if name.startswith((ENDED, CLEANED_UP)) and name not in last]
+        kept = {f"{ENDED}{self.ended}", f"{CLEANED_UP}{self.cleaned_up}", ADOPTS + entry_id}
+        marks = [
+            name for name in self.names if name.startswith((ENDED, CLEANED_UP, ADOPTS)) and name not in kept
+        ]
         return [*(STARTED + query.entry_id for query in surplus), *marks][:_MOST_DROPPED]
 
 
@@ -320,6 +324,16 @@ class TaskTable:
     ) -> ExecutionItem:
         """Record which query an announced start started."""
         return self._register(execution_id, start, query_id, now, ())
+
+    def decide_adoption(self, entry: Entry, query_id: str | None, now: float) -> str | None:
+        """Record which earlier query the entry adopts; None for none, so that it starts one.
+
+        Return the decision that holds, which is the first: two executors may try the entry at the same time,
+        and find the earlier queries in different states.
+        """
+        decision = {ADOPTS + entry.id: {"S": query_id or ""}}
+        item = self._merge(entry.execution_id, now, put_once=decision)
+        return ExecutionItem.read(item).query_of(entry.id) or item[ADOPTS + entry.id]["S"] or None
 
     def withdraw_start(self, entry: Entry, at: float) -> None:
         """Nothing was started after the announcement of the time `at`. One made since by another stays."""
@@ -396,7 +410,7 @@ class TaskTable:
                 "QueryId": {"S": query_id},
             }
         }
-        drop = [ANNOUNCED + entry_id, STATEMENT + entry_id, *outdated]
+        drop = [ANNOUNCED + entry_id, STATEMENT + entry_id, ADOPTS + entry_id, *outdated]
         return ExecutionItem.read(
             self._merge(execution_id, now, put={STARTED + entry_id: started}, drop=drop)
         )

@@ -246,6 +246,28 @@ SCENARIOS: Mapping[str, Scenario] = {
         redrives=(1, 2),
         redriven_within=(5.0, 100.0),
     ),
+    # Redrives whose executors are called again, or still run by then, while the earlier query ends or resumes.
+    "redrives tried twice": Scenario(
+        levels=("storm",),
+        kinds=(
+            *("call failed before its effect", "call failed before its effect", "call slow"),
+            "invocation's answer lost",
+        ),
+        fault_rates=(0.4,),
+        faults_until=(60.0,),
+        patience=(20,),
+        poll=(5,),
+        query_seconds=(0.2, 2.0),
+        ends=("failed, then resumed",),
+        endless=0.0,
+        timeout=0.0,
+        writes=0.5,
+        abort=0.0,
+        redrives=(1, 2),
+        redriven_within=(0.5, 5.0),
+        busy_seconds=(0.0,),
+        second_execution=0.0,
+    ),
     # Step Functions refuses callbacks, while deadlines pass.
     "failing callbacks": Scenario(
         share=0,

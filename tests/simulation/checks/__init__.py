@@ -42,6 +42,7 @@ CHECKS: tuple[Check, ...] = (
     queries.transient_failures_are_retried,
     queries.back_off_is_kept,
     queries.redrive_adopts,
+    queries.starts_or_adopts,
     queries.nothing_left_running,
     queries.stops_only_its_own,
     state.no_late_token_is_an_error,

@@ -131,6 +131,17 @@ def _succeeded_before(history: History, query: Query, run: Run) -> bool:
     return query.state == "SUCCEEDED" and query.ended_at + history.answers_lag < run.began
 
 
+def starts_or_adopts(history: History) -> Iterator[str]:
+    """A redriven run that has started a query does not end as one that an earlier run had started."""
+    forgotten = _forgotten(history)
+    for execution, run, end in ends(history):
+        query, started = query_of(history, end), queries_of_run(history, run)
+        if query is None or not started or query.subject.run is run:
+            continue
+        if (name_of(execution), query.subject.entry) not in forgotten:
+            yield f"{name_of(execution)} started query {started[-1].number} and ended as query {query.number}"
+
+
 def nothing_left_running(history: History) -> Iterator[str]:
     """A query ends soon after its execution did, or within a sweep and a few minutes after the last fault."""
     for query in history.athena.queries.values():

@@ -63,7 +63,7 @@ def _latest_end(history: History, execution: Execution, run: Run, ready: float) 
         # A run that is redriven in the fallback enters "Start query" again, after a second's pause.
         answered += 1 + history.prompt
     if level == "calm":
-        return answered + history.prompt, "its event arrived"
+        return answered + pause_left(run, answered) + history.prompt, "its event arrived"
     window = run.last_entry_tried + max(each.patience_seconds for each in history.deployments)
     if level == "events":
         polled = answered + longest_interval(history, answered - entered)
@@ -120,8 +120,9 @@ def _deadline_limit(history: History, execution: Execution, run: Run, deadline: 
     and one second is the resolution of the document's times.
     """
     if history.faults.profile.level != "storm":
-        tried = deadline + pause_left(run, deadline)
-        return tried + 1 + history.skew + history.prompt + STOPPING_SECONDS + history.answers_lag
+        # By then it has passed on every host.
+        passed = deadline + history.skew
+        return passed + pause_left(run, passed) + 1 + history.prompt + STOPPING_SECONDS + history.answers_lag
     calm = max(deadline, calm_after(history))
     calm += pause_left(run, calm)
     age = calm - deadline + (timeout_of(execution) or 0)

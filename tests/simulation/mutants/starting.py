@@ -291,6 +291,16 @@ def _(patches: Patches) -> None:
 
 
 @code(
+    "what a redrive adopts is decided again",
+    "executors of one entry find its query in different states, and one starts another",
+    caught_by="starts_or_adopts",
+    scenario="redrives tried twice",
+)
+def _(patches: Patches) -> None:
+    patches.replace(TaskTable, "decide_adoption", lambda _table, _entry, query_id, _now: query_id)
+
+
+@code(
     "an adopted query keeps the terms of its first run",
     "the deadline of the redrive is that of the earlier run",
     caught_by="not_timed_out_early",
