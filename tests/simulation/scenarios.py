@@ -246,7 +246,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         redrives=(1, 2),
         redriven_within=(5.0, 100.0),
     ),
-    # Redrives whose executors are called again, or still run by then, while the earlier query ends or resumes.
+    # Redrives whose executors are called again, or still run by then, while Athena resumes the earlier query.
     "redrives tried twice": Scenario(
         levels=("storm",),
         kinds=(

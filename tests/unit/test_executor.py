@@ -513,6 +513,55 @@ def test_a_redrive_adopts_the_query_of_an_executor_that_died(stubbed: Stubbed) -
     assert stubbed.item(EXECUTION) == both
 
 
+def test_a_redrive_starts_what_another_executor_of_it_decided_to_start(stubbed: Stubbed) -> None:
+    """Athena has resumed the earlier query since."""
+    decided = {f"Adopts/{REDRIVEN}": {"S": ""}}
+    stubbed.put_item(EXECUTION, {**started(), **announced(entry=REDRIVEN, redrive_count=1), **decided})
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("RUNNING"))
+    request = start_request(ClientRequestToken=REDRIVEN)
+    stubbed.expect("StartQueryExecution", request, {"QueryExecutionId": OTHER_QUERY})
+
+    executor.run(redriven(), stubbed.runtime)
+
+    again = started(OTHER_QUERY, entry=REDRIVEN, redrive_count=1)
+    assert stubbed.item(EXECUTION) == {**started(), **again}
+
+
+def test_a_redrive_adopts_what_another_executor_of_it_decided_to_adopt(stubbed: Stubbed) -> None:
+    """The earlier query has failed since."""
+    decided = {f"Adopts/{REDRIVEN}": {"S": QUERY}}
+    stubbed.put_item(EXECUTION, {**started(), **announced(entry=REDRIVEN, redrive_count=1), **decided})
+    for _ in range(2):
+        stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("FAILED"))
+    stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.Failed")
+
+    executor.run(redriven(), stubbed.runtime)
+
+    assert stubbed.item(EXECUTION) == {**started(), **started(entry=REDRIVEN, redrive_count=1)}
+
+
+@pytest.mark.parametrize("call", ["StartQueryExecution", "GetQueryExecution"])
+def test_a_redrive_follows_a_faster_executor_of_it(stubbed: Stubbed, call: str) -> None:
+    """That one registers its query while this one finds the query of an executor that died."""
+
+    def register(**_: Any) -> None:
+        entry = Entry.read(EXECUTION, redriven()["Start"])
+        stubbed.runtime.table.register_start(entry, OTHER_QUERY, NOW)
+
+    stubbed.put_item(EXECUTION, {**announced(), "Gone/0": {"BOOL": True}})
+    stubbed.runtime.athena.meta.events.register(f"provide-client-params.athena.{call}", register)
+    expect_mismatch(stubbed, claim_request())
+    stubbed.expect("StartQueryExecution", start_request(), {"QueryExecutionId": QUERY})
+    if call == "GetQueryExecution":
+        stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("RUNNING"))
+
+    executor.run(redriven(), stubbed.runtime)
+
+    assert stubbed.item(OTHER_QUERY) == waiting(RedriveCount=number(1))
+    both = {**started(), **started(OTHER_QUERY, entry=REDRIVEN, redrive_count=1)}
+    assert stubbed.item(EXECUTION) == {**both, "Gone/0": {"BOOL": True}}
+
+
 def test_a_redriven_wait_asks_for_a_new_start(stubbed: Stubbed) -> None:
     event = task({"QueryString": SQL}, StateName="Wait")
     event["Execution"]["RedriveCount"] = 1
