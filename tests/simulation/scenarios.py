@@ -268,6 +268,22 @@ SCENARIOS: Mapping[str, Scenario] = {
         busy_seconds=(0.0,),
         second_execution=0.0,
     ),
+    # A run is aborted and redriven while its executor starts the query, and the event of its end is lost.
+    "delayed executors": Scenario(
+        levels=("events",),
+        kinds=("event lost",),
+        fault_rates=(0.9,),
+        faults_until=(60.0,),
+        slow=("executor",),
+        endless=0.7,
+        timeout=0.0,
+        abort=1.0,
+        abort_within=(0.3,),
+        redrives=(1, 2),
+        redriven_within=(0.3,),
+        busy_seconds=(0.0,),
+        second_execution=0.0,
+    ),
     # Step Functions refuses callbacks, while deadlines pass.
     "failing callbacks": Scenario(
         share=0,

@@ -121,7 +121,7 @@ def _(patches: Patches) -> None:
     "a redrive does not imply that the earlier runs have ended",
     "a delayed executor of such a run starts a query that nothing stops",
     caught_by="no_unexplained_failure",
-    scenario="aborts",
+    scenario="delayed executors",
 )
 def _(patches: Patches) -> None:
     read = ExecutionItem.read
