@@ -23,8 +23,11 @@ def _first_word(sql: str, start: int) -> tuple[str, int]:
         if sql[at].isspace() or sql[at] == "(":
             at += 1
         elif sql.startswith("--", at):
+            # A carriage return alone ends the comment too (SIMPLE_COMMENT in Trino's grammar, SqlBase.g4).
             end = sql.find("\n", at)
-            at = len(sql) if end < 0 else end + 1
+            end = len(sql) if end < 0 else end
+            carriage_return = sql.find("\r", at, end)
+            at = 1 + (end if carriage_return < 0 else carriage_return)
         elif sql.startswith("/*", at):
             end = sql.find("*/", at + 2)
             at = len(sql) if end < 0 else end + 2

@@ -26,6 +26,8 @@ from functions.statements import only_reads
         ("EXPLAIN /*x*/ ANALYZE INSERT INTO t SELECT 1", False),
         ("EXPLAIN -- x\n ANALYZE INSERT INTO t SELECT 1", False),
         ("INSERT INTO t SELECT 1", False),
+        ("-- a comment\rINSERT INTO t\nSELECT 1", False),
+        ("-- a comment\r\nSELECT 1", True),
         ("/* SELECT */ INSERT INTO t SELECT 1", False),
         ("SELECTED", False),
         ("EXECUTE p", False),
