@@ -113,7 +113,8 @@ def make_state_machine_role(
             *("logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups"),
         ],
         resources=["*"],
-        wildcard_reason="Step Functions requires these on all resources (developer guide, log policies).",
+        wildcard_reason='Required on all resources (developer guide, "Using CloudWatch Logs to log execution '
+        'history").',
     )
     grant(
         role,

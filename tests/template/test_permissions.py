@@ -9,7 +9,7 @@ from tests.template.conftest import ROOT, Synthesize
 from tests.template.reading import Template, listed, text
 from tools.template_checks import key_arn
 
-# These have no resource types (service authorization reference).
+# These have no resource types (service authorization reference), or AWS requires them on all resources.
 WITHOUT_RESOURCE = {
     *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
     *("xray:GetSamplingRules", "xray:GetSamplingTargets"),
