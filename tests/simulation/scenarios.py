@@ -412,7 +412,7 @@ def draw_input(scenario: Scenario, choices: Choices, number: int) -> Any:
                 {},
                 [],
                 "SELECT 1",
-                {"QueryString": " ", "TimeoutSeconds": "soon"},
+                {"QueryString": " ", "TimeoutSeconds": "soon", "RunAgain": "again"},
                 {"QueryString": "SELECT 1", "TimeoutSeconds": 0},
                 {"QueryString": "SELECT 1", "TimeoutSeconds": [1, 2]},
                 {"QueryString": "SELECT 1", "Sql": SECRET},

@@ -276,7 +276,13 @@ def test_text_of_the_input_reaches_the_executor_unchanged(engine: Engines, text:
     assert payload["Execution"]["Input"] == given
 
 
-@pytest.mark.parametrize("given", [None, [], "text", 7, {"TimeoutSeconds": -1}, {"TimeoutSeconds": 1e300}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(None, [], "text", 7, {"TimeoutSeconds": -1}, {"TimeoutSeconds": 1e300}),
+        *({"RunAgain": "text"}, {"RunAgain": {"RedriveCount": 0}}, [{"RunAgain": 7}]),
+    ],
+)
 def test_an_input_of_any_shape_reaches_the_executor(engine: Engines, given: Any) -> None:
     def executor(machine: Engine, payload: dict[str, Any]) -> None:
         fail_soon(machine, payload, "AthenaQuery.InvalidInput")
@@ -284,3 +290,5 @@ def test_an_input_of_any_shape_reaches_the_executor(engine: Engines, given: Any)
     with engine(executor=executor) as machine:
         execution = machine.run(given)
     assert execution["error"] == "AthenaQuery.InvalidInput"
+    [(_, payload)] = machine.calls
+    assert payload["Start"]["RunAgain"] == {}, "whatever the input is"
