@@ -148,7 +148,10 @@ class ServiceFault(Exception):
 
 
 class InternalFault(Exception):
-    """A defect of this code. Its text has the exception's class and place, not its message."""
+    """A defect of this code, or of its settings.
+
+    Its text has the exception's class and place, or the setting's variable, and nothing of the event.
+    """
 
 
 def cut(text: str, limit: int) -> str:

@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.errors import AthenaQueryError, InternalFault, RunAgain, ServiceFault, Throttled
 from functions.metric_names import UNITS, Metric
+from functions.settings import InvalidSetting
 from functions.time_budget import time_budget
 
 # Service and namespace come from POWERTOOLS_SERVICE_NAME (the stack's name) and POWERTOOLS_METRICS_NAMESPACE.
@@ -63,6 +64,9 @@ def lambda_handler(handle: Callable[[dict[str, Any]], Any]) -> Callable[[dict[st
             fault = error
         except (ClientError, BotoCoreError) as error:
             fault = ServiceFault(fault_name(error))
+        except InvalidSetting as error:
+            # Its text is of the environment, and not of the event.
+            fault = InternalFault(str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, its text must not reach the log
             fault = InternalFault(f"{type(error).__name__} at {_place(error)}")
         finally:

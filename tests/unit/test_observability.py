@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 from functions import checker, executor, observability, runtime
 from functions.errors import InternalFault, ServiceFault
 from functions.observability import lambda_handler, logger, metrics
+from functions.settings import Settings
 from tests.unit.conftest import SETTINGS, Stubbed
 from tests.unit.samples import (
     QUERY,
@@ -95,6 +96,17 @@ def test_a_defect_has_its_class_and_its_place_only(log: io.StringIO) -> None:
     assert fault.value.__context__ is None
     assert "KeyError" in log.getvalue()
     assert "someone@example.com" not in log.getvalue()
+
+
+def test_a_missing_setting_is_named(log: io.StringIO) -> None:
+    @lambda_handler
+    def handler(_event: dict[str, Any]) -> None:
+        Settings.from_environment({})
+
+    with pytest.raises(InternalFault, match=r"^AWS_REGION is not set; deploy the stack again$"):
+        handler({}, Context())
+
+    assert "AWS_REGION is not set" in log.getvalue()
 
 
 @pytest.mark.parametrize("remaining", [0.0, runtime.CALL_SECONDS - 0.1])
