@@ -30,6 +30,10 @@ _INVALID = frozenset({"InvalidRequestException", "AccessDeniedException"})
 # AthenaError.ErrorCategory 1 is a system error (Athena API reference, AthenaError).
 _SYSTEM_ERROR = 1
 
+# What Athena takes as a statement, in bytes of UTF-8 (Athena user guide, "Service Quotas"). The task table
+# holds the text of an announced named query, and an item has at most 400 KB.
+_STATEMENT_BYTES = 262_144
+
 # BatchGetQueryExecution takes 50 ids (Athena API reference).
 _BATCH = 50
 
@@ -98,7 +102,8 @@ class Query:
 def resolve(athena: "AthenaClient", request: Request, settings: Settings) -> Statement:
     """The request's statement with its context, named query and defaults resolved.
 
-    Raise InvalidRequest if there is no such named query, Throttled if Athena throttles the call.
+    Raise InvalidRequest if there is no such named query or it is too long, Throttled if Athena throttles the
+    call.
     """
     if request.named_query_id is None:
         return Statement(
@@ -110,6 +115,11 @@ def resolve(athena: "AthenaClient", request: Request, settings: Settings) -> Sta
     # IAM lets us read the named queries of our own workgroup only.
     with _refusals():
         named = athena.get_named_query(NamedQueryId=request.named_query_id)["NamedQuery"]
+    size = len(named["QueryString"].encode(errors="replace"))
+    if size > _STATEMENT_BYTES:
+        raise InvalidRequest(
+            f"The named query has {size:,} bytes; Athena takes at most {_STATEMENT_BYTES:,}."
+        )
     return Statement(
         query_string=named["QueryString"],
         database=request.database or named["Database"],

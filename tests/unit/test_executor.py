@@ -104,6 +104,16 @@ def test_a_named_query_brings_its_own_database(stubbed: Stubbed) -> None:
     assert stubbed.item(EXECUTION) == started()
 
 
+def test_a_named_query_that_does_not_fit_into_an_item_is_refused(stubbed: Stubbed) -> None:
+    """Athena counts bytes, and its API characters."""
+    expect_named_query(stubbed, "é" * 262_144)
+    sent = stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.InvalidRequest")
+
+    executor.run(task({"NamedQueryId": "abc-123"}), stubbed.runtime)
+
+    assert "The named query has 524,288 bytes" in json.loads(sent[0]["cause"])["Reason"]
+
+
 def test_a_named_query_that_was_edited_after_a_crash_starts_as_it_was_announced(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, announced(query_string="SELECT 'as announced'"))
     stubbed.expect(
