@@ -256,6 +256,11 @@ def test_the_tolerances_become_one_count(
     assert batch.plan(document)["ToleratedFailureCount"] == min(tolerated, 3)
 
 
+def test_a_percentage_loses_nothing_to_floating_point(batch: Batch) -> None:
+    answer = batch.plan({"Queries": [{}] * 1_000, "ToleratedFailurePercentage": 64.6})
+    assert answer["ToleratedFailureCount"] == 646
+
+
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
