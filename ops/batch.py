@@ -22,6 +22,7 @@ from functions.batch_files import Files, execution_name, parse_location
 from functions.events import UNSUCCESSFUL_STATUSES
 from functions.executions import list_since, result_of
 from ops import execution
+from ops.cli import output_file
 from ops.deployment import Deployment
 from ops.display import make_console
 from ops.errors import CommandError, ExitCode, describe
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tolerate", type=int, metavar="N", help="stop when more queries have failed (default: never)"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the manifest")
+    parser.add_argument("--out", type=output_file, metavar="FILE", help="write the manifest")
     parser.add_argument(
         "--stop-on-interrupt",
         action="store_true",
@@ -67,15 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, deployment: Deployment) -> ExitCode:
     lines = read_queries(arguments.source, arguments.database)
-    if arguments.out and not arguments.out.absolute().parent.is_dir():
-        raise CommandError(f"{arguments.out.parent} is not a directory", ExitCode.USAGE)
     machine = deployment.output("BatchStateMachineArn")
     files = _Files(deployment.client("s3"), deployment.output("BatchesLocation"))
+    previous = _previous(arguments.previous, files) if arguments.previous else None
     document: dict[str, Any] = {"QueriesLocation": files.upload("\n".join(lines))}
     if arguments.name:
         document["Batch"] = arguments.name
-    if arguments.previous:
-        document["PreviousManifest"] = _previous(arguments.previous, files)
+    if previous:
+        document["PreviousManifest"] = previous
     if arguments.tolerate is not None:
         document["ToleratedFailureCount"] = arguments.tolerate
     stepfunctions = deployment.client("stepfunctions")
@@ -94,9 +94,9 @@ def run(arguments: argparse.Namespace, deployment: Deployment) -> ExitCode:
         raise CommandError(f"the batch was refused: {ended.cause}", ExitCode.USAGE)
     manifest = files.read_manifest(arn, ended)
     rows = [json.loads(line) for line in manifest.splitlines()]
-    if arguments.out:
-        arguments.out.write_bytes(manifest)
     _print_outcome(console, ended, rows, files.manifest_of(arn))
+    if arguments.out:
+        _write(arguments.out, manifest)
     return ExitCode.OK if all(row["State"] == "SUCCEEDED" for row in rows) else ExitCode.FAILED
 
 
@@ -128,8 +128,17 @@ def _previous(manifest: str, files: "_Files") -> str:
         return manifest
     try:
         return files.upload(Path(manifest).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"cannot read {manifest}: {error}", ExitCode.USAGE) from None
+    except OSError as error:
+        raise CommandError(f"cannot read {manifest}: {error.strerror}", ExitCode.USAGE) from None
+    except UnicodeDecodeError:
+        raise CommandError(f"{manifest} is not UTF-8 text", ExitCode.USAGE) from None
+
+
+def _write(file: Path, manifest: bytes) -> None:
+    try:
+        file.write_bytes(manifest)
+    except OSError as error:
+        raise CommandError(f"cannot write {file}: {error.strerror}", ExitCode.FAILED) from None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from ops import batch, dashboard, dead_letters, execution, explain, query
-from ops.cli import add_command
+from ops.cli import add_command, output_file
 from ops.deployment import Deployment
 from ops.display import make_console
 from ops.errors import ExitCode
@@ -82,10 +82,10 @@ def _add_dashboard_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def picture_file(text: str) -> Path:
-    """An argument's type: a file name whose suffix is a format that can be drawn."""
+    """An argument's type: a file to write whose suffix is a format that can be drawn."""
     if Path(text).suffix not in {".png", ".svg"}:
         raise argparse.ArgumentTypeError(f"{text!r} does not end with .png or .svg")
-    return Path(text)
+    return output_file(text)
 
 
 def _hours(text: str) -> float:

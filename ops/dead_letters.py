@@ -102,7 +102,22 @@ def replay(deployment: Deployment, console: Console, *, dry_run: bool) -> ExitCo
     finally:
         queue.release()
         _print_summary(console, outcomes, dry_run=dry_run)
+    if not outcomes:
+        return _report_none(console, queue.count_hidden())
     return ExitCode.FAILED if any(outcome.reason for outcome in outcomes) else ExitCode.OK
+
+
+def _report_none(console: Console, hidden: int) -> ExitCode:
+    """What it means that no message was received. `hidden` are received by others and not deleted yet."""
+    if not hidden:
+        console.print("the dead-letter queue is empty")
+        return ExitCode.OK
+    console.print(
+        f"no message was received; another replay holds about {hidden:,}: repeat the command once it has "
+        f"ended, or {_HIDDEN_SECONDS // 60} minutes after it was killed",
+        soft_wrap=True,
+    )
+    return ExitCode.FAILED
 
 
 def _handle(
@@ -167,6 +182,13 @@ class _Queue:
         self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
         del self._held[message["MessageId"]]
 
+    def count_hidden(self) -> int:
+        """About how many messages others have received and not deleted yet."""
+        answer = self._sqs.get_queue_attributes(
+            QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
+        )
+        return int(answer["Attributes"]["ApproximateNumberOfMessagesNotVisible"])
+
     def release(self) -> None:
         """Make the remaining messages visible again at once."""
         left = list(self._held.items())
@@ -182,7 +204,6 @@ class _Queue:
 
 def _print_summary(console: Console, outcomes: Counter[Outcome], *, dry_run: bool) -> None:
     if not outcomes:
-        console.print("the dead-letter queue is empty")
         return
     table = Table()
     for heading in ("function", "event", "result"):

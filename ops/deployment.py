@@ -8,7 +8,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from ops.errors import CommandError, ExitCode
 
@@ -52,8 +52,17 @@ def connect(name: str, *, region: str | None = None) -> Deployment:
     session = boto3.Session(region_name=region or os.environ.get("AWS_REGION") or None)
 
     def client(service: str) -> Any:
-        # boto3-stubs has an overload for each literal name and none for a variable.
-        return session.client(service, config=_CONFIG)  # type: ignore[call-overload]
+        try:
+            # boto3-stubs has an overload for each literal name and none for a variable.
+            return session.client(service, config=_CONFIG)  # type: ignore[call-overload]
+        except ValueError as error:
+            if isinstance(error, BotoCoreError):
+                raise
+            # botocore has no error of its own for an endpoint that is no URL.
+            raise CommandError(
+                f"{error}; set AWS_ENDPOINT_URL to a URL such as http://127.0.0.1:4566, or unset it",
+                ExitCode.UNREACHABLE,
+            ) from None
 
     return describe_deployment(name, client)
 

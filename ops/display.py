@@ -13,9 +13,15 @@ from ops.execution import Rows, Run
 _WIDTH_OF_FILES = 140
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let `cli.run` handle it, as for `print`."""
+        raise BrokenPipeError
+
+
 def make_console(*, stderr: bool = False) -> Console:
     """A console as wide as the terminal, or of a fixed width where the output goes to a file or a pipe."""
-    console = Console(stderr=stderr, highlight=False)
+    console = _Console(stderr=stderr, highlight=False)
     if not console.is_terminal:
         console.width = _WIDTH_OF_FILES
     return console

@@ -26,6 +26,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     UNREACHABLE = 3
     INTERRUPTED = 130
+    OUTPUT_CLOSED = 141
 
 
 EXIT_CODES = """\
@@ -35,6 +36,7 @@ exit codes:
   2    invalid usage
   3    the stack cannot be reached
   130  interrupted
+  141  the reader of the output, for example head, has ended
 """
 
 

@@ -119,8 +119,18 @@ def follow(
 
 
 def stop(stepfunctions: "SFNClient", execution_arn: str) -> None:
-    """Stop the execution; the canceller then stops its query."""
-    stepfunctions.stop_execution(executionArn=execution_arn, cause="Stopped by the user")
+    """Stop the execution; the canceller then stops its query. Raise CommandError if it does not exist."""
+    try:
+        stepfunctions.stop_execution(executionArn=execution_arn, cause="Stopped by the user")
+    except stepfunctions.exceptions.ExecutionDoesNotExist:
+        raise no_such_execution(execution_arn) from None
+
+
+def no_such_execution(execution_arn: str) -> CommandError:
+    return CommandError(
+        f"there is no execution {execution_arn}; Step Functions keeps an execution for 90 days",
+        ExitCode.FAILED,
+    )
 
 
 def read_rows(athena: "AthenaClient", query_id: str, limit: int) -> Rows:

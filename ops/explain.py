@@ -8,6 +8,7 @@ from functions.events import TERMINAL_STATES
 from functions.task_table import TaskTable
 from ops.deployment import Deployment
 from ops.errors import CommandError, ExitCode
+from ops.execution import no_such_execution
 
 if TYPE_CHECKING:
     from mypy_boto3_athena import AthenaClient
@@ -45,10 +46,7 @@ def gather(execution_arn: str, deployment: Deployment) -> Facts:
     try:
         execution = stepfunctions.describe_execution(executionArn=execution_arn)
     except stepfunctions.exceptions.ExecutionDoesNotExist:
-        raise CommandError(
-            f"there is no execution {execution_arn}; Step Functions keeps an execution for 90 days",
-            ExitCode.FAILED,
-        ) from None
+        raise no_such_execution(execution_arn) from None
     history = stepfunctions.get_execution_history(
         executionArn=execution_arn, reverseOrder=True, maxResults=_EVENTS, includeExecutionData=False
     )

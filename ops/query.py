@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 
 from ops import execution
+from ops.cli import output_file
 from ops.deployment import Deployment
 from ops.display import download_progress, make_console, print_rows, print_run
 from ops.errors import CommandError, ExitCode, describe
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rows", type=_whole_number, default=_ROWS, help=f"rows of the result to print (default: {_ROWS})"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document, rows included")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="download the complete result")
+    parser.add_argument("--csv", type=output_file, metavar="FILE", help="download the complete result")
     parser.add_argument(
         "--stop-on-interrupt",
         action="store_true",
@@ -53,8 +54,6 @@ def run(arguments: argparse.Namespace, deployment: Deployment) -> ExitCode:
         document["Database"] = arguments.database
     if arguments.param:
         document["ExecutionParameters"] = arguments.param
-    if arguments.csv and not arguments.csv.absolute().parent.is_dir():
-        raise CommandError(f"{arguments.csv.parent} is not a directory", ExitCode.USAGE)
     stepfunctions = deployment.client("stepfunctions")
     arn = execution.start(stepfunctions, deployment.output("StateMachineArn"), document)
     console = make_console()

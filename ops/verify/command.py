@@ -90,8 +90,14 @@ def _confirm(arguments: argparse.Namespace, deployment: Deployment) -> None:
     if arguments.record:
         scratch += "To record events it creates a queue and two rules. "
     print(_PLAN.format(name=deployment.name, scratch=scratch), file=sys.stderr)
-    if not sys.stdin.isatty() or input("Continue? [y/N] ").strip().lower() != "y":
+    if not sys.stdin.isatty() or _answer("Continue? [y/N] ").lower() != "y":
         raise CommandError("not confirmed; add --yes to start without confirmation", ExitCode.USAGE)
+
+
+def _answer(question: str) -> str:
+    """Ask at the terminal; end of input is no answer. `input` would ask on stdout, where the JSON goes."""
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
 
 
 def _recorded(deployment: Deployment, recorder: Recorder) -> Deployment:

@@ -17,6 +17,7 @@ from functions.runtime import Runtime
 from functions.settings import Settings
 from functions.task_table import EXPIRES_AT, KEY, TaskTable
 from tests.contract import check_callback
+from tests.unit.stubbed_stack import StubbedStack
 
 # 2026-01-02 03:04:05 UTC
 NOW = 1_767_323_045.0
@@ -147,3 +148,12 @@ def stubbed(session: boto3.Session) -> Iterator[Stubbed]:
         yield Stubbed(runtime=runtime, stubs=stubs, clock=clock)
         for stub in stubs.values():
             stub.assert_no_pending_responses()
+
+
+@pytest.fixture
+def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubbedStack]:
+    """The stack that `python -m ops` finds. All expected calls must have been made in the end."""
+    stubbed_stack = StubbedStack()
+    monkeypatch.setattr("ops.__main__.connect", lambda *_, **__: stubbed_stack.deployment)
+    yield stubbed_stack
+    stubbed_stack.assert_no_pending_responses()

@@ -1,8 +1,10 @@
 """The command line of `ops`: a failure is one line and an exit code, an interruption names what runs on."""
 
-import json
-from datetime import UTC, datetime
+import os
+import subprocess
+import sys
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import boto3
@@ -17,12 +19,9 @@ from botocore.stub import Stubber
 
 from ops import execution
 from ops.__main__ import main
-from ops.deployment import Deployment
 from ops.execution import Run
+from tests.unit.stubbed_stack import EXECUTION, MACHINE, NOW, StubbedStack
 
-MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:AthenaQueries"
-EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:AthenaQueries:one"
-OUTPUTS = {"StateMachineArn": MACHINE, "TaskTableName": "tasks", "DashboardName": "AthenaQueries"}
 AWS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL")
 
 
@@ -38,40 +37,6 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     return monkeypatch
-
-
-class Stack:
-    """A deployed stack whose clients are stubbed, by service."""
-
-    def __init__(self) -> None:
-        self.stubs: dict[str, Stubber] = {}
-        self.deployment = Deployment(
-            name="AthenaQueries",
-            created=datetime(2026, 1, 1, tzinfo=UTC),
-            outputs=OUTPUTS,
-            client=lambda service: self.stub(service).client,
-        )
-
-    def stub(self, service: str) -> Stubber:
-        if service not in self.stubs:
-            client = boto3.client(service, region_name="eu-west-1")  # type: ignore[call-overload]
-            self.stubs[service] = Stubber(client)
-            self.stubs[service].activate()
-        return self.stubs[service]
-
-    def starts(self, document: dict[str, Any]) -> None:
-        self.stub("stepfunctions").add_response(
-            "start_execution",
-            {"executionArn": EXECUTION, "startDate": datetime(2026, 1, 1, tzinfo=UTC)},
-            {"stateMachineArn": MACHINE, "input": json.dumps(document)},
-        )
-
-
-@pytest.fixture
-def stack(monkeypatch: pytest.MonkeyPatch) -> Stack:
-    stubbed = Stack()
-    monkeypatch.setattr("ops.__main__.connect", lambda *_, **__: stubbed.deployment)
-    return stubbed
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -118,7 +83,11 @@ def test_the_help_says_how_to_point_at_an_account(capsys: pytest.CaptureFixture[
         ({"AWS_PROFILE": "no-such-profile"}, "The config profile (no-such-profile) could not be found"),
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "configure AWS credentials"),
         ({"AWS_REGION": ""}, "set AWS_REGION"),
-        ({"AWS_REGION": "not a region"}, "not a region"),
+        ({"AWS_REGION": "not a region"}, "'not a region' doesn't match a supported format.\n"),
+        (
+            {"AWS_ENDPOINT_URL": "127.0.0.1:4566"},
+            "Invalid endpoint: 127.0.0.1:4566; set AWS_ENDPOINT_URL to a URL",
+        ),
     ],
 )
 def test_an_unusable_aws_environment_is_one_line(
@@ -172,30 +141,30 @@ def test_a_stack_that_cannot_be_read_is_one_line(
     assert message in one_line(capsys)
 
 
-def test_a_stack_of_another_kind_is_one_line(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stack_of_another_kind_is_one_line(stack: StubbedStack, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay-dead-letters"]) == 3
 
     assert "the stack AthenaQueries has no output ExecutorFunctionName" in one_line(capsys)
     assert not stack.stubs
 
 
-def test_the_input_carries_what_the_arguments_say(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    stack.starts({"QueryString": "SELECT ?", "Database": "sales", "ExecutionParameters": ["1"]})
+def test_the_input_carries_what_the_arguments_say(
+    stack: StubbedStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.expect_start({"QueryString": "SELECT ?", "Database": "sales", "ExecutionParameters": ["1"]})
     monkeypatch.setattr(
         execution, "follow", lambda *_: Run(arn=EXECUTION, status="FAILED", error="AthenaQuery.Failed")
     )
 
     assert main(["query", "SELECT ?", "--database", "sales", "--param", "1"]) == 1
 
-    stack.stub("stepfunctions").assert_no_pending_responses()
-
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [(b"\xff", "is not UTF-8 text"), (None, "No such file or directory"), (b"x" * 262_144, "the input has")],
 )
+@pytest.mark.usefixtures("stack")
 def test_a_file_that_is_no_statement_is_refused(
-    stack: Stack,
     tmp_path: Path,
     content: bytes | None,
     message: str,
@@ -208,15 +177,29 @@ def test_a_file_that_is_no_statement_is_refused(
     assert main(["query", "--file", str(file)]) == 2
 
     assert message in one_line(capsys)
-    assert stack.deployment.name
 
 
-def test_a_result_file_that_cannot_be_written_is_refused_before_the_query_runs(
-    stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "words", [["query", "SELECT 1", "--csv"], ["batch", "x", "--out"], ["dashboard", "--out"]]
+)
+@pytest.mark.parametrize(
+    ("file", "message"), [("none/x.png", "is not a directory"), ("folder.png", "is a directory")]
+)
+def test_a_file_that_cannot_be_written_is_refused_before_anything_starts(
+    stack: StubbedStack,
+    words: list[str],
+    file: str,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["query", "SELECT 1", "--csv", str(tmp_path / "none" / "x.csv")]) == 2
+    (tmp_path / "folder.png").mkdir()
 
-    assert "is not a directory" in one_line(capsys)
+    with pytest.raises(SystemExit) as end:
+        main([*words, str(tmp_path / file)])
+
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
     assert not stack.stubs
 
 
@@ -228,9 +211,9 @@ def raise_(error: BaseException) -> Any:
 
 
 def test_an_interruption_says_that_the_execution_goes_on(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stack: StubbedStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stack.starts({"QueryString": "SELECT 1"})
+    stack.expect_start({"QueryString": "SELECT 1"})
     monkeypatch.setattr(execution, "follow", raise_(KeyboardInterrupt()))
 
     assert main(["query", "SELECT 1"]) == 130
@@ -239,20 +222,15 @@ def test_an_interruption_says_that_the_execution_goes_on(
 
 
 def test_an_interruption_stops_the_execution_on_request(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stack: StubbedStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stack.starts({"QueryString": "SELECT 1"})
-    stack.stub("stepfunctions").add_response(
-        "stop_execution",
-        {"stopDate": datetime(2026, 1, 1, tzinfo=UTC)},
-        {"executionArn": EXECUTION, "cause": "Stopped by the user"},
-    )
+    stack.expect_start({"QueryString": "SELECT 1"})
+    stack.expect_stop(EXECUTION)
     monkeypatch.setattr(execution, "follow", raise_(KeyboardInterrupt()))
 
     assert main(["query", "SELECT 1", "--stop-on-interrupt"]) == 130
 
     assert f"interrupted: stopped the execution {EXECUTION}" in capsys.readouterr().err
-    stack.stub("stepfunctions").assert_no_pending_responses()
 
 
 @pytest.mark.parametrize(
@@ -266,12 +244,12 @@ def test_an_interruption_stops_the_execution_on_request(
     ],
 )
 def test_a_lost_connection_names_the_execution_that_may_still_run(
-    stack: Stack,
+    stack: StubbedStack,
     error: Exception,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    stack.starts({"QueryString": "SELECT 1"})
+    stack.expect_start({"QueryString": "SELECT 1"})
     monkeypatch.setattr(execution, "follow", raise_(error))
 
     assert main(["query", "SELECT 1"]) == 3
@@ -279,7 +257,55 @@ def test_a_lost_connection_names_the_execution_that_may_still_run(
     assert f"the execution may still be running: {EXECUTION}" in one_line(capsys)
 
 
-def test_explain_reports_a_missing_task_table(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stopping_an_unknown_execution_fails_as_explaining_it_does(
+    stack: StubbedStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for operation in ("stop_execution", "describe_execution"):
+        stack.stub("stepfunctions").add_client_error(operation, "ExecutionDoesNotExist")
+
+    for command in ("stop", "explain"):
+        assert main([command, EXECUTION]) == 1
+        assert f"there is no execution {EXECUTION}; " in one_line(capsys)
+
+
+@pytest.mark.parametrize("words", [["--json"], []])
+@pytest.mark.parametrize("rows", [1, 1000])
+def test_a_reader_that_ends_early_is_no_error(words: list[str], rows: int) -> None:
+    """As in `python -m ops query … | head`, in a process of its own."""
+    script = f"""
+        import ops.__main__ as command
+        from ops import execution
+        from ops.execution import Rows, Run
+        from tests.unit.stubbed_stack import EXECUTION, StubbedStack
+
+        stack = StubbedStack()
+        stack.expect_start({{"QueryString": "SELECT 1"}})
+        command.connect = lambda *_, **__: stack.deployment
+        output = {{"QueryId": "q", "SettledBy": "event", "EstimatedCostUsd": 0}}
+        output["Statistics"] = {{"DataScannedInBytes": 0}}
+        execution.follow = lambda *_: Run(arn=EXECUTION, status="SUCCEEDED", output=output)
+        execution.read_rows = lambda *_: Rows(columns=["a"], rows=[["a" * 100]] * {rows}, more=False)
+        raise SystemExit(command.main(["query", "SELECT 1", *{words}]))
+    """
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    completed = subprocess.run(  # noqa: S603 - this interpreter
+        [sys.executable, "-c", dedent(script)],
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+    os.close(writer)
+    assert (completed.returncode, completed.stderr) == (141, "")
+
+
+def test_explain_reports_a_missing_task_table(
+    stack: StubbedStack, capsys: pytest.CaptureFixture[str]
+) -> None:
     stepfunctions = stack.stub("stepfunctions")
     stepfunctions.add_response(
         "describe_execution",
@@ -287,7 +313,7 @@ def test_explain_reports_a_missing_task_table(stack: Stack, capsys: pytest.Captu
             "executionArn": EXECUTION,
             "stateMachineArn": MACHINE,
             "status": "RUNNING",
-            "startDate": datetime(2026, 1, 1, tzinfo=UTC),
+            "startDate": NOW,
         },
         {"executionArn": EXECUTION},
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 from rich.console import Console
@@ -23,6 +24,7 @@ OUTPUTS = {
     "ExecutorFunctionName": "stack-executor",
     "CheckerFunctionName": "stack-checker",
     "CancellerFunctionName": "stack-canceller",
+    "ReporterFunctionName": "stack-reporter",
     "DeadLetterQueueUrl": QUEUE,
 }
 
@@ -85,6 +87,14 @@ class Queue:
         }
         self.sqs.add_response("receive_message", {"Messages": list(messages)}, parameters)
 
+    def hides(self, messages: int) -> None:
+        attribute = "ApproximateNumberOfMessagesNotVisible"
+        self.sqs.add_response(
+            "get_queue_attributes",
+            {"Attributes": {attribute: str(messages)}},
+            {"QueueUrl": QUEUE, "AttributeNames": [attribute]},
+        )
+
     def deletes(self, handle: str) -> None:
         self.sqs.add_response("delete_message", {}, {"QueueUrl": QUEUE, "ReceiptHandle": handle})
 
@@ -126,15 +136,17 @@ def queue() -> Iterator[Queue]:
         stubbed.lambda_.assert_no_pending_responses()
 
 
-def test_a_message_is_deleted_after_its_function_succeeded(queue: Queue) -> None:
-    queue.receives(record(1))
-    queue.invokes("stack-checker")
+@pytest.mark.parametrize("function", ["stack-executor", "stack-checker", "stack-canceller", "stack-reporter"])
+def test_a_message_is_deleted_after_its_function_succeeded(queue: Queue, function: str) -> None:
+    queue.receives(record(1, function))
+    queue.invokes(function)
     queue.deletes("r1")
     queue.receives()
 
     code, printed = queue.replay()
 
     assert code == 0
+    assert printed.splitlines()[3].split("│")[1].strip() == function.removeprefix("stack-")
     assert "replayed" in printed
 
 
@@ -208,7 +220,39 @@ def test_an_interrupted_replay_releases_what_it_holds(queue: Queue, monkeypatch:
         queue.replay()
 
 
+def test_all_messages_are_released_in_batches(queue: Queue) -> None:
+    messages = [record(number) for number in range(11)]
+    queue.receives(*messages[:10])
+    queue.receives(*messages[10:])
+    queue.receives()
+    queue.releases(*(f"r{number}" for number in range(10)))
+    queue.releases("r10")
+
+    assert queue.replay(dry_run=True)[0] == 0
+
+
 def test_an_empty_queue_is_a_success(queue: Queue) -> None:
     queue.receives()
+    queue.hides(0)
 
     assert queue.replay() == (0, "the dead-letter queue is empty\n")
+
+
+def test_messages_that_another_replay_holds_are_not_taken_for_an_empty_queue(queue: Queue) -> None:
+    queue.receives()
+    queue.hides(3)
+
+    code, printed = queue.replay()
+
+    assert code == 1
+    assert "another replay holds about 3" in printed
+
+
+def test_a_queue_that_cannot_be_read_is_not_called_empty(queue: Queue) -> None:
+    queue.sqs.add_client_error("receive_message", "AccessDenied", "not authorized")
+    printed = io.StringIO()
+
+    with pytest.raises(ClientError):
+        replay(queue.deployment, Console(file=printed), dry_run=False)
+
+    assert printed.getvalue() == ""

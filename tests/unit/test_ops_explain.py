@@ -57,6 +57,11 @@ def ended(**changes: Any) -> Facts:
             facts(status="ABORTED"),
             "The execution ended with status ABORTED, but a query of it still runs: q.",
         ),
+        (ended(polls_by=None), "has not arrived. The state machine will poll Athena."),
+        (
+            ended(status="SUCCEEDED", start_unconfirmed=True),
+            "Not waiting: the execution ended with status SUCCEEDED.",
+        ),
         (
             facts(status="TIMED_OUT", query_id=None, running_queries=(), start_unconfirmed=True),
             "The execution ended with status TIMED_OUT while a query was being started.",
@@ -72,3 +77,15 @@ def test_the_conclusion_is_the_last_line() -> None:
 
     assert shown[-1] == ("conclusion", conclude(ended(), NOW))
     assert ("state", "Start query, entered 60 s ago") in shown
+
+
+def test_a_query_is_shown_with_its_token_and_its_event() -> None:
+    known = ended(recorded_state="SUCCEEDED", query_ended=NOW - timedelta(seconds=5), token_stored=False)
+
+    assert lines(known, NOW)[2:6] == [
+        ("query", "q: SUCCEEDED"),
+        ("query ended", "2026-01-02 03:04:00 UTC"),
+        ("task token", "none stored"),
+        ("event", "received: SUCCEEDED"),
+    ]
+    assert ("event", "none received") in lines(facts(), NOW)

@@ -1,48 +1,18 @@
 """The command `verify` without a stack: confirmation, results, interruption, endpoints that do not answer."""
 
+import io
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.parsers import ResponseParserError
-from botocore.stub import Stubber
 
 from ops.__main__ import main
-from ops.deployment import Deployment
 from ops.verify import claims, command
 from ops.verify.session import Failed, Session, Skipped
-
-MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:AthenaQueries"
-EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:AthenaQueries:one"
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def stubs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Stubber]:
-    """The stubbed clients of a deployed stack, by service; the claims are replaced by `define`."""
-    made: dict[str, Stubber] = {}
-
-    def client(service: str) -> Any:
-        if service not in made:
-            keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-            made[service] = Stubber(boto3.client(service, region_name="eu-west-1", **keys))  # type: ignore[call-overload]
-            made[service].activate()
-        return made[service].client
-
-    deployment = Deployment(
-        name="AthenaQueries",
-        created=NOW,
-        outputs={"StateMachineArn": MACHINE, "WorkGroupName": "queries"},
-        client=client,
-    )
-    for service in ("stepfunctions", "athena"):
-        client(service)
-    monkeypatch.setattr("ops.__main__.connect", lambda *_, **__: deployment)
-    return made
+from tests.unit.stubbed_stack import EXECUTION, MACHINE, NOW, StubbedStack
 
 
 @pytest.fixture
@@ -68,7 +38,7 @@ def cannot(_session: Session) -> str:
     raise Skipped("no data here")
 
 
-@pytest.mark.usefixtures("stubs")
+@pytest.mark.usefixtures("stack")
 def test_the_table_has_every_claim_and_the_counts(
     define: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,7 +53,7 @@ def test_the_table_has_every_claim_and_the_counts(
     assert printed.splitlines()[-1] == "1 held, 1 failed, 1 skipped"
 
 
-@pytest.mark.usefixtures("stubs")
+@pytest.mark.usefixtures("stack")
 def test_one_json_document_has_the_evidence(
     define: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,7 +73,7 @@ def test_one_json_document_has_the_evidence(
 
 
 def test_nothing_starts_without_confirmation(
-    stubs: dict[str, Stubber], define: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    stack: StubbedStack, define: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     define(one=fails)
 
@@ -114,11 +84,37 @@ def test_nothing_starts_without_confirmation(
     assert "USD" in text
     assert "a table in the database scratch" in text
     assert text.endswith("not confirmed; add --yes to start without confirmation")
-    assert set(stubs) == {"stepfunctions", "athena"}
+    assert not stack.stubs
+
+
+class Terminal(io.StringIO):
+    """What somebody types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.usefixtures("stack")
+@pytest.mark.parametrize(("typed", "code"), [("y\n", 0), ("Y\n", 0), ("\n", 2), ("n\n", 2), ("", 2)])
+def test_a_confirmation_is_asked_beside_the_document(
+    typed: str,
+    code: int,
+    define: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    define(one=holds)
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+
+    assert main(["verify", "--json"]) == code
+
+    printed = capsys.readouterr()
+    assert "Continue? [y/N] " in printed.err
+    assert json.loads(printed.out)["held"] == 1 if code == 0 else printed.out == ""
 
 
 def test_an_interruption_removes_what_was_started(
-    stubs: dict[str, Stubber], define: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    stack: StubbedStack, define: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     def check(session: Session) -> str:
         session.start({"QueryString": "SELECT 1"})
@@ -126,17 +122,15 @@ def test_an_interruption_removes_what_was_started(
         raise KeyboardInterrupt
 
     define(one=check)
-    stepfunctions, athena = stubs["stepfunctions"], stubs["athena"]
-    stepfunctions.add_response("start_execution", {"executionArn": EXECUTION, "startDate": NOW})
+    stack.expect_start({"QueryString": "SELECT 1"})
+    stepfunctions, athena = stack.stub("stepfunctions"), stack.stub("athena")
     athena.add_response("start_query_execution", {"QueryExecutionId": "q-1"})
     stepfunctions.add_response(
         "describe_execution",
         {"executionArn": EXECUTION, "stateMachineArn": MACHINE, "status": "RUNNING", "startDate": NOW},
         {"executionArn": EXECUTION},
     )
-    stepfunctions.add_response(
-        "stop_execution", {"stopDate": NOW}, {"executionArn": EXECUTION, "cause": "Stopped by the user"}
-    )
+    stack.expect_stop(EXECUTION)
     athena.add_client_error("stop_query_execution", "AccessDeniedException", "no")
 
     assert main(["verify", "--yes"]) == 130
@@ -144,8 +138,6 @@ def test_an_interruption_removes_what_was_started(
     text = capsys.readouterr().err
     assert "verify: not removed: query q-1: " in text
     assert EXECUTION not in text
-    stepfunctions.assert_no_pending_responses()
-    athena.assert_no_pending_responses()
 
 
 def client_error(code: str) -> ClientError:
@@ -163,12 +155,12 @@ def client_error(code: str) -> ClientError:
     ],
 )
 def test_only_an_operation_that_the_endpoint_does_not_have_is_skipped(
-    stubs: dict[str, Stubber], error: Exception, status: str
+    stack: StubbedStack, error: Exception, status: str
 ) -> None:
     def fail(**_: Any) -> None:
         raise error
 
-    stepfunctions = stubs["stepfunctions"]
+    stepfunctions = stack.stub("stepfunctions")
     stepfunctions.add_response(
         "describe_state_machine",
         {
@@ -183,13 +175,7 @@ def test_only_an_operation_that_the_endpoint_does_not_have_is_skipped(
     stepfunctions.client.meta.events.register(
         "provide-client-params.sfn.ValidateStateMachineDefinition", fail
     )
-    deployment = Deployment(
-        name="AthenaQueries",
-        created=NOW,
-        outputs={"StateMachineArn": MACHINE},
-        client=lambda service: stubs[service].client,
-    )
 
-    result = command.attempt("document", Session(deployment=deployment))
+    result = command.attempt("document", Session(deployment=stack.deployment))
 
     assert result.status == status, result.happened
