@@ -13,6 +13,7 @@ import pytest_socket
 from botocore.stub import Stubber
 from moto import mock_aws
 
+from functions.observability import metrics
 from functions.runtime import Runtime
 from functions.settings import Settings
 from functions.task_table import EXPIRES_AT, KEY, TaskTable
@@ -148,6 +149,19 @@ def stubbed(session: boto3.Session) -> Iterator[Stubbed]:
         yield Stubbed(runtime=runtime, stubs=stubs, clock=clock)
         for stub in stubs.values():
             stub.assert_no_pending_responses()
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Name and value of each metric that is emitted, none of them twice."""
+    values: dict[str, float] = {}
+
+    def add(name: str, _unit: str, value: float) -> None:
+        assert name not in values
+        values[name] = value
+
+    monkeypatch.setattr(metrics, "add_metric", add)
+    return values
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from functions import batch_files, planner, reporter
 from functions.batch_runtime import BatchRuntime, BatchSettings
-from functions.errors import ServiceFault
+from functions.errors import REASON_CHARACTERS, ServiceFault
 from functions.settings import BATCH_MEMORY_MB
 from functions.time_budget import OutOfTime, time_budget
 from tests.documents import code_blocks
@@ -133,6 +133,7 @@ class Batch:
     @property
     def runtime(self) -> BatchRuntime:
         def find(ids: list[str]) -> dict[str, Any]:
+            assert set(ids) <= set(self.executions.known)
             newest = {one: self.started.get(one) for one in ids}
             return {
                 one: SimpleNamespace(newest_query=query and SimpleNamespace(query_id=query))
@@ -292,6 +293,7 @@ def test_a_malformed_batch_is_refused_before_anything_starts(
         ("[]\n5\n", "line 1 is not an object; line 2 is not an object"),
         ('{"PreviewRows": NaN}\n', "line 1 is not JSON"),
         ("\n\n", "the file has no queries"),
+        ("[" * 100_000, "line 1 is not JSON"),
         ("x\n" * 25, "line 20 is not JSON; and 5 more"),
         ("{}\n" * 10_001, "the file has more than 10,000 lines, which is the most of a batch"),
         ("{}\n" * 9_999 + "x\nx\n", "the file has more than 10,000 lines"),
@@ -475,6 +477,40 @@ def test_a_location_whose_key_is_too_long_for_s3_is_refused(
     assert "does not exist" in batch.refusal({"QueriesLocation": f"s3://bucket/batches/{'x' * 1_100}"})
 
 
+def test_a_refusal_is_short_whatever_it_quotes(batch: Batch) -> None:
+    other = batch.upload(json.dumps({"Batch": "x" * 300_000}))
+    reason = batch.refusal({"Queries": QUERIES, "PreviousManifest": other})
+    assert len(reason) == REASON_CHARACTERS
+
+
+def test_a_row_that_is_carried_over_has_its_new_position(batch: Batch) -> None:
+    named = [{"Name": name, "QueryString": f"SELECT '{name}'"} for name in ("a", "b")]
+    batch.plan({"Queries": named})
+    batch.executions.add(BATCH, "RUNNING")
+    batch.executions.add(query_arn(1), "SUCCEEDED", **succeeded())
+    batch.executions.add(query_arn(2), "FAILED", **failed("Failed", "no table"))
+    again = {"Queries": named[::-1], "PreviousManifest": report(batch)["Manifest"]}
+    second = f"{ARN}:execution:queries-batch:again"
+    assert batch.plan(again, second)["ToRun"] == 1
+    batch.executions.add(second, "RUNNING")
+    batch.executions.add(f"{ARN}:execution:queries:again-00001", "SUCCEEDED", **succeeded("q2"))
+    reporter.report(second, batch.runtime)
+    rows = batch.bucket.lines("batches/queries-batch/again/manifest.jsonl")
+    assert [(row["Position"], row["Name"], row["CarriedOver"]) for row in rows] == [
+        (1, "b", False),
+        (2, "a", True),
+    ]
+
+
+@pytest.mark.parametrize("cause", ["not JSON", "[1]", '"text"', "5"])
+def test_a_cause_that_is_no_object_is_the_reason(batch: Batch, cause: str) -> None:
+    run_three(batch)
+    batch.executions.add(query_arn(2), "FAILED", error="States.Runtime", cause=cause)
+    report(batch)
+    row = batch.manifest()[1]
+    assert (row["Error"], row["Reason"]) == ("States.Runtime", cause)
+
+
 def test_the_report_is_repeated_while_a_query_runs(batch: Batch) -> None:
     run_three(batch)
     batch.executions.add(query_arn(2), "RUNNING")
@@ -581,11 +617,46 @@ def test_the_sweep_reports_a_batch_whose_event_was_lost_and_only_once(batch: Bat
 def test_the_sweep_reports_a_batch_again_after_a_redrive(batch: Batch) -> None:
     abort(batch)
     sweep(batch)
+    sweep(batch)
+    assert final(batch) == "true"
     batch.executions.known[BATCH]["redriveCount"] = 1
     batch.executions.add(query_arn(2, "-r1"), "SUCCEEDED", **succeeded("q3"))
     sweep(batch)
     assert batch.manifest()[1]["QueryId"] == "q3", "the latest run of the query"
     assert batch.bucket.metadata[f"{FOLDER}manifest.jsonl"]["redrive-count"] == "1"
+
+
+@pytest.mark.parametrize(("hours", "reported"), [(71, True), (73, False)])
+def test_the_sweep_reports_batches_that_ended_within_three_days(
+    batch: Batch, hours: int, *, reported: bool
+) -> None:
+    abort(batch)
+    batch.executions.known[BATCH]["stopDate"] = NOW - timedelta(hours=hours)
+    sweep(batch)
+    assert (f"{FOLDER}manifest.jsonl" in batch.bucket.objects) is reported
+
+
+def test_queries_of_a_run_before_the_redrive_are_stopped(batch: Batch) -> None:
+    abort(batch)
+    batch.executions.known[BATCH]["redriveCount"] = 1
+    batch.executions.add(query_arn(2, "-r1"), "SUCCEEDED", **succeeded("q3"))
+    sweep(batch)
+    assert batch.executions.stopped == [CHILD, query_arn(2)]
+    assert batch.manifest()[1]["QueryId"] == "q3"
+
+
+def test_a_query_that_cannot_be_described_is_not_taken_for_one_that_was_not_started(batch: Batch) -> None:
+    run_three(batch)
+
+    def describe(*, executionArn: str) -> dict[str, Any]:  # noqa: N803
+        if executionArn == query_arn(2):
+            raise failure("DescribeExecution", "AccessDeniedException")
+        return Executions.describe_execution(batch.executions, executionArn=executionArn)
+
+    batch.executions.describe_execution = describe  # type: ignore[method-assign]
+    with pytest.raises(ClientError, match="AccessDeniedException"):
+        report(batch)
+    assert f"{FOLDER}manifest.jsonl" not in batch.bucket.objects
 
 
 def test_a_fault_of_one_batch_does_not_keep_the_sweep_from_another(batch: Batch) -> None:
@@ -694,6 +765,14 @@ def test_an_end_that_is_not_visible_yet_is_a_fault(batch: Batch) -> None:
     batch.executions.add(BATCH, "RUNNING")
     with pytest.raises(ServiceFault, match="not visible yet"):
         ended(batch, "ABORTED")
+
+
+def test_a_batch_that_succeeded_is_left_alone(batch: Batch) -> None:
+    abort(batch)
+    batch.executions.add(BATCH, "SUCCEEDED")
+    ended(batch, "ABORTED")
+    assert not batch.executions.stopped
+    assert f"{FOLDER}manifest.jsonl" not in batch.bucket.objects
 
 
 def test_a_refused_batch_leaves_nothing(batch: Batch) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from functions import canceller
 from functions.errors import ServiceFault
-from functions.observability import metrics
 from tests.unit.conftest import NOW, STATE_MACHINE, Stubbed
 from tests.unit.samples import (
     EXECUTION,
@@ -27,18 +26,6 @@ from tests.unit.samples import (
 GET = {"QueryExecutionId": QUERY}
 CLEANED_UP = {"Gone/0": {"BOOL": True}, "CleanedUp/0": {"BOOL": True}}
 ABORTED = execution_event("ABORTED")
-
-
-@pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
-    """Name and value of each metric that is emitted."""
-    values: dict[str, float] = {}
-
-    def add(name: str, _unit: str, value: float) -> None:
-        values[name] = value
-
-    monkeypatch.setattr(metrics, "add_metric", add)
-    return values
 
 
 def expect_description(stubbed: Stubbed, **changes: Any) -> None:

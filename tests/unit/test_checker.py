@@ -190,14 +190,46 @@ def test_an_event_that_athena_never_confirms_settles_nothing(stubbed: Stubbed) -
     assert stubbed.clock.now - NOW < 5
 
 
+def test_an_outcome_is_measured_with_its_lag(stubbed: Stubbed, measured: dict[str, float]) -> None:
+    stubbed.clock.now = NOW + 2.5
+    expect_event(stubbed, query_execution("SUCCEEDED"))
+    stubbed.expect_callback("SendTaskSuccess", TOKEN)
+
+    checker.run(query_event("SUCCEEDED"), stubbed.runtime)
+
+    assert measured == {
+        "Succeeded": 1,
+        "SettledByEvent": 1,
+        "CallbackLag": 2500,
+        "DataScanned": 25_000_001,
+        "EstimatedCost": 0.00013,
+        "QueueTime": 0,
+        "PlanningTime": 0,
+        "EngineTime": 0,
+    }
+
+
+def test_a_query_that_ends_ahead_of_this_clock_has_no_lag(
+    stubbed: Stubbed, measured: dict[str, float]
+) -> None:
+    stubbed.clock.now = NOW - 2.5
+    expect_event(stubbed, query_execution("SUCCEEDED"))
+    stubbed.expect_callback("SendTaskSuccess", TOKEN)
+
+    checker.run(query_event("SUCCEEDED"), stubbed.runtime)
+
+    assert measured["CallbackLag"] == 0
+
+
 @pytest.mark.parametrize("code", ["TaskTimedOut", "TaskDoesNotExist"])
-def test_a_used_token_is_not_an_error(stubbed: Stubbed, code: str) -> None:
+def test_a_used_token_is_not_an_error(stubbed: Stubbed, measured: dict[str, float], code: str) -> None:
     expect_event(stubbed, query_execution("SUCCEEDED"))
     stubbed.stubs["stepfunctions"].add_client_error("send_task_success", service_error_code=code)
 
     checker.run(query_event("SUCCEEDED"), stubbed.runtime)
 
     assert "TaskToken" not in stubbed.item(QUERY)
+    assert measured == {"LateCallbacks": 1}
 
 
 def test_a_newer_token_is_kept(stubbed: Stubbed) -> None:
@@ -383,6 +415,16 @@ def test_a_preview_that_is_read_slowly_leaves_time_for_the_callback(
         "after-call.athena.GetQueryResults", lambda **_: stubbed.clock.sleep(2)
     )
     monkeypatch.setattr(time_budget, "_remaining_ms", lambda: (NOW + 30 - stubbed.clock.now) * 1000)
+
+    checker.run(query_event("SUCCEEDED"), stubbed.runtime)
+
+    assert json.loads(sent[0]["output"])["Preview"] is None
+
+
+def test_a_preview_of_an_unknown_shape_does_not_fail_its_query(stubbed: Stubbed) -> None:
+    expect_event(stubbed, query_execution("SUCCEEDED"), PreviewRows=number(2))
+    stubbed.expect("GetQueryResults", {"QueryExecutionId": QUERY, "MaxResults": 10})
+    sent = stubbed.expect_callback("SendTaskSuccess", TOKEN)
 
     checker.run(query_event("SUCCEEDED"), stubbed.runtime)
 
