@@ -106,6 +106,11 @@ class Stubbed:
         found = self.runtime.table.client.get_item(TableName=TABLE, Key={KEY: {"S": key}}).get("Item", {})
         return {name: value for name, value in found.items() if name not in {KEY, EXPIRES_AT}}
 
+    def expiry(self, key: str) -> float:
+        """When DynamoDB may remove the item, in epoch seconds."""
+        item = self.runtime.table.client.get_item(TableName=TABLE, Key={KEY: {"S": key}})["Item"]
+        return float(item[EXPIRES_AT]["N"])
+
     def put_item(self, key: str, attributes: dict[str, Any]) -> None:
         self.runtime.table.client.put_item(TableName=TABLE, Item={KEY: {"S": key}, **attributes})
 

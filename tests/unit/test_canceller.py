@@ -61,7 +61,12 @@ def test_ended_queries_are_not_stopped(stubbed: Stubbed) -> None:
 
 
 @pytest.mark.parametrize(
-    "item", [started(redrive_count=1), {**started(), **started(entry="2", redrive_count=1)}]
+    "item",
+    [
+        started(redrive_count=1),
+        {**started(), **started(entry="2", redrive_count=1)},
+        announced(redrive_count=1),
+    ],
 )
 def test_queries_of_a_later_redrive_and_adopted_queries_continue(
     stubbed: Stubbed, item: dict[str, Any]
@@ -105,6 +110,17 @@ def test_the_query_of_an_executor_that_died_is_found_and_stopped(stubbed: Stubbe
     canceller.run(ABORTED, stubbed.runtime)
 
     assert stubbed.item(EXECUTION) == {**started(), **CLEANED_UP}
+
+
+def test_a_start_whose_input_can_no_longer_be_read_is_a_fault(stubbed: Stubbed) -> None:
+    """A later release may refuse it, and the query may run."""
+    stubbed.put_item(EXECUTION, announced())
+    expect_description(stubbed, input="{}")
+
+    with pytest.raises(ServiceFault, match=r"StartQueryExecution: AthenaQuery\.InvalidInput"):
+        canceller.run(ABORTED, stubbed.runtime)
+
+    assert "CleanedUp/0" not in stubbed.item(EXECUTION)
 
 
 def test_a_throttled_claim_is_repeated_by_the_sweep(stubbed: Stubbed) -> None:
@@ -197,6 +213,28 @@ def test_a_sweep_counts_missed_status_events_and_their_failures(
     canceller.run(SWEEP, stubbed.runtime)
 
     assert measured == {"OldestStuckExecution": 0, "StatusEventsMissed": 1, "UntypedFailures": 1}
+
+
+def test_a_missed_abort_is_no_failure(stubbed: Stubbed, measured: dict[str, float]) -> None:
+    stopped = datetime.fromtimestamp(NOW, UTC) - timedelta(minutes=2)
+    expect_lists(stubbed, ABORTED=[listed(EXECUTION, status="ABORTED", stopDate=stopped)])
+
+    canceller.run(SWEEP, stubbed.runtime)
+
+    assert measured == {"OldestStuckExecution": 0, "StatusEventsMissed": 1}
+
+
+@pytest.mark.parametrize(
+    ("age", "cleaned_up"), [(timedelta(days=2), CLEANED_UP), (timedelta(days=2, hours=2), {})]
+)
+def test_a_sweep_reaches_back_over_the_life_of_an_execution(
+    stubbed: Stubbed, age: timedelta, cleaned_up: dict[str, Any]
+) -> None:
+    expect_lists(stubbed, TIMED_OUT=[listed(EXECUTION, status="TIMED_OUT", age=age)])
+
+    canceller.run(SWEEP, stubbed.runtime)
+
+    assert stubbed.item(EXECUTION) == cleaned_up
 
 
 @pytest.mark.parametrize(("item", "minutes"), [({}, 0.5), ({"Gone/0": {"BOOL": True}}, 2)])
@@ -292,6 +330,26 @@ def test_an_execution_whose_query_has_ended_is_stuck_since_then(
     stubbed.clock.now = NOW + 700
     expect_lists(stubbed, RUNNING=[listed(EXECUTION)])
     expect_completion(stubbed, "SUCCEEDED", unprocessed=unprocessed)
+
+    canceller.run(SWEEP, stubbed.runtime)
+
+    assert measured == {"OldestStuckExecution": 700}
+
+
+def test_many_running_executions_are_read_in_batches_that_aws_accepts(
+    stubbed: Stubbed, measured: dict[str, float]
+) -> None:
+    """DynamoDB takes 100 keys, which moto checks, and Athena 50 ids."""
+    arns = [f"{EXECUTION}-{number}" for number in range(101)]
+    for number, arn in enumerate(arns):
+        stubbed.put_item(arn, started(f"query-{number}"))
+        stubbed.put_item(f"query-{number}", waiting())
+    expect_lists(stubbed, RUNNING=[listed(arn) for arn in arns])
+    for batch in (range(50), range(50, 100), range(100, 101)):
+        ids = [f"query-{number}" for number in batch]
+        queries = [{**query_execution("SUCCEEDED")["QueryExecution"], "QueryExecutionId": one} for one in ids]
+        stubbed.expect("BatchGetQueryExecution", {"QueryExecutionIds": ids}, {"QueryExecutions": queries})
+    stubbed.clock.now = NOW + 700
 
     canceller.run(SWEEP, stubbed.runtime)
 

@@ -1,6 +1,7 @@
 """The checker: it sends every outcome of a query once, and answers the state machine's polls."""
 
 import json
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -145,6 +146,38 @@ def test_retryable_decides_and_category_1_only_without_it(
     stubbed.expect_callback("SendTaskFailure", TOKEN, error=f"AthenaQuery.{error}")
 
     checker.run(query_event("FAILED"), stubbed.runtime)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ({}, "Cannot cast 'someone@example.com'"),
+        ({"AthenaError": None}, "Athena ended the query as FAILED and gave no reason."),
+    ],
+)
+def test_a_failure_has_a_reason_although_athena_gives_none(
+    stubbed: Stubbed, status: dict[str, Any], reason: str
+) -> None:
+    answer = query_execution("FAILED", error=athena_error(), Status={"StateChangeReason": "", **status})
+    known = answer["QueryExecution"]["Status"]
+    answer["QueryExecution"]["Status"] = {name: value for name, value in known.items() if value is not None}
+    expect_event(stubbed, answer)
+    sent = stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.Failed")
+
+    checker.run(query_event("FAILED"), stubbed.runtime)
+
+    assert json.loads(sent[0]["cause"])["Reason"] == reason
+
+
+def test_times_are_utc_whatever_the_time_zone_of_the_host(stubbed: Stubbed) -> None:
+    host = timezone(timedelta(hours=-5))
+    times = {"CompletionDateTime": datetime.fromtimestamp(NOW, host)}
+    expect_event(stubbed, query_execution("SUCCEEDED", Status=times))
+    sent = stubbed.expect_callback("SendTaskSuccess", TOKEN)
+
+    checker.run(query_event("SUCCEEDED"), stubbed.runtime)
+
+    assert json.loads(sent[0]["output"])["CompletionDateTime"] == "2026-01-02T03:04:05.000+00:00"
 
 
 def test_the_scan_limit_is_reported_with_bytes_cost_and_setting(stubbed: Stubbed) -> None:
@@ -366,6 +399,34 @@ def test_a_row_of_describe_is_split_into_its_columns(stubbed: Stubbed) -> None:
     shown = preview(stubbed, ["col_name", "data_type", "comment"], rows)
 
     assert shown["Rows"] == [["carrier", "string", ""], ["# Partition", "", ""]]
+
+
+def test_columns_that_are_left_out_are_marked(stubbed: Stubbed) -> None:
+    names = [f"c{number}" for number in range(PREVIEW_COLUMNS + 1)]
+
+    shown = preview(stubbed, names, [["1"] * len(names)])
+
+    assert [column["Name"] for column in shown["Columns"]] == names[:-1]
+    assert (shown["Rows"], shown["Truncated"]) == ([["1"] * PREVIEW_COLUMNS], True)
+
+
+def test_a_preview_may_need_several_pages(stubbed: Stubbed) -> None:
+    expect_event(stubbed, query_execution("SUCCEEDED"), PreviewRows=number(20))
+    metadata = {"ColumnInfo": [{"Name": "n", "Type": "varchar"}]}
+    for token, cells in ((None, ["n", *"123456789"]), ("2", ["n"])):
+        rows = [{"Data": [{"VarCharValue": cell}]} for cell in cells]
+        answer: dict[str, Any] = {"ResultSet": {"Rows": rows, "ResultSetMetadata": metadata}}
+        stubbed.expect(
+            "GetQueryResults",
+            {"QueryExecutionId": QUERY, "MaxResults": 10, **({"NextToken": token} if token else {})},
+            answer | ({} if token else {"NextToken": "2"}),
+        )
+    sent = stubbed.expect_callback("SendTaskSuccess", TOKEN)
+
+    checker.run(query_event("SUCCEEDED"), stubbed.runtime)
+
+    # The second page has no row of column names, so this is a value.
+    assert json.loads(sent[0]["output"])["Preview"]["Rows"] == [[one] for one in "123456789n"]
 
 
 def test_a_statement_without_columns_has_an_empty_preview(stubbed: Stubbed) -> None:

@@ -8,7 +8,7 @@ import pytest
 from functions import executor
 from functions.errors import ServiceFault
 from functions.task_table import MOST_STARTED, Entry
-from tests.unit.conftest import NOW, Stubbed
+from tests.unit.conftest import NOW, SETTINGS, Stubbed
 from tests.unit.samples import (
     ENTERED,
     ENTRY,
@@ -85,21 +85,32 @@ def test_every_field_of_the_input_reaches_athena_unchanged(stubbed: Stubbed) -> 
     assert stubbed.item(QUERY) == waiting(**stored, Deadline=number(NOW + 600), Labels=labels)
 
 
+def test_items_expire_after_the_time_of_the_settings(stubbed: Stubbed) -> None:
+    stubbed.expect("StartQueryExecution", start_request(), {"QueryExecutionId": QUERY})
+
+    executor.run(task({"QueryString": SQL}), stubbed.runtime)
+
+    assert stubbed.expiry(EXECUTION) == stubbed.expiry(QUERY) == NOW + SETTINGS.task_ttl_days * 86_400
+
+
 def expect_named_query(stubbed: Stubbed, sql: str) -> None:
     named = {"Name": "daily", "Database": "finance", "QueryString": sql}
     stubbed.expect("GetNamedQuery", {"NamedQueryId": "abc-123"}, {"NamedQuery": named})
 
 
-def test_a_named_query_brings_its_own_database(stubbed: Stubbed) -> None:
+@pytest.mark.parametrize(("fields", "database"), [({}, "finance"), ({"Database": "other"}, "other")])
+def test_a_named_query_brings_its_own_database(
+    stubbed: Stubbed, fields: dict[str, str], database: str
+) -> None:
     expect_named_query(stubbed, "SELECT 1")
-    context = {"Database": "finance", "Catalog": "AwsDataCatalog"}
+    context = {"Database": database, "Catalog": "AwsDataCatalog"}
     stubbed.expect(
         "StartQueryExecution",
         start_request(QueryString="SELECT 1", QueryExecutionContext=context),
         {"QueryExecutionId": QUERY},
     )
 
-    executor.run(task({"NamedQueryId": "abc-123"}), stubbed.runtime)
+    executor.run(task({"NamedQueryId": "abc-123", **fields}), stubbed.runtime)
 
     assert stubbed.item(EXECUTION) == started()
 
