@@ -17,6 +17,7 @@ BUCKET = "lake"
 WORK_GROUP = "queries"
 DATABASE = "sales"
 _ENDED = {"SUCCEEDED", "FAILED", "CANCELLED"}
+_LIMIT_SECONDS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +40,15 @@ class Athena:
         return self.ended(self.start(sql, **request))
 
     def ended(self, query_id: str) -> dict[str, Any]:
-        while True:
+        deadline = time.monotonic() + _LIMIT_SECONDS
+        while time.monotonic() < deadline:
             query: dict[str, Any] = self.athena.get_query_execution(QueryExecutionId=query_id)[
                 "QueryExecution"
             ]
             if query["Status"]["State"] in _ENDED:
                 return query
             time.sleep(0.002)
+        pytest.fail(f"{query_id} has not ended within {_LIMIT_SECONDS} s")
 
     def work_group(self, name: str, **configuration: Any) -> None:
         """Create a workgroup that writes its results to the bucket."""

@@ -1,8 +1,10 @@
 """Clients of boto3 whose requests MiniStack serves in this process, without a socket."""
 
 import asyncio
+import atexit
 import io
 import os
+import shutil
 import threading
 from collections.abc import Coroutine
 from tempfile import mkdtemp
@@ -16,6 +18,8 @@ from botocore.awsrequest import AWSResponse, HeadersDict
 os.environ |= {"S3_DATA_DIR": mkdtemp(prefix="local-athena-"), "LOG_LEVEL": "WARNING"}
 
 from ministack import app
+
+atexit.register(shutil.rmtree, os.environ["S3_DATA_DIR"], ignore_errors=True)
 
 Answer = TypeVar("Answer")
 

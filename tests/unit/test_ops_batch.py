@@ -308,7 +308,12 @@ def test_each_query_is_counted_once_when_it_has_ended(
     ends("one-00002", "TIMED_OUT", DataScannedInBytes=5, EstimatedCostUsd=0.25)
     seen: list[Counts] = []
 
-    batch.follow(stub.client, BATCH_EXECUTION, MACHINE, lambda counts: seen.append(replace(counts)))
+    batch.follow(
+        stack.deployment.client("stepfunctions"),
+        BATCH_EXECUTION,
+        MACHINE,
+        lambda counts: seen.append(replace(counts)),
+    )
 
     assert seen == [
         Counts(done=1, running=1, failed=0, scanned_bytes=10, cost_usd=0.5),
