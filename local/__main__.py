@@ -119,6 +119,8 @@ def _connect(arguments: argparse.Namespace) -> Deployment:
 
 
 def _up(arguments: argparse.Namespace) -> ExitCode:
+    # `kill` stops it as Ctrl-C does, also while it starts.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Steps(make_console(stderr=True)) as steps:
         started = stack.up(
             port=arguments.port,
@@ -137,13 +139,9 @@ def _up(arguments: argparse.Namespace) -> ExitCode:
         print("# Stop it with: python -m local down")
         return ExitCode.OK
     print("# Press Ctrl-C to stop it", flush=True)
-    # `kill` stops it too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        signal.pause()
+        stack.wait(started)
     except KeyboardInterrupt:
-        return ExitCode.OK
-    finally:
         stack.down(arguments.home)
     return ExitCode.OK
 

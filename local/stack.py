@@ -1,6 +1,7 @@
 """Starts the emulator, deploys the stack's template to it, loads the sample data, and stops it."""
 
 import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -149,25 +150,54 @@ def up(
     port = _free_port() if port is None else port
     _must_be_free(port)
     home.mkdir(parents=True, exist_ok=True)
-    report("starting the emulator")
     options = [*emulator_options] if detach else [*emulator_options, "--parent", str(os.getpid())]
     if chaos:
         options += ["--chaos", chaos]
     if async_retry_seconds is not None:
         options += ["--async-retry-seconds", str(async_retry_seconds)]
-    emulator = _start_emulator(port, home, options)
-    try:
-        endpoint = f"http://127.0.0.1:{port}"
-        outputs = cdk.deploy(endpoint, home, settings, report)
-        report("loading the sample data")
-        s3, glue = (environment.client(endpoint, service) for service in ("s3", "glue"))
-        sample_data.load(s3, glue, home / "parquet")
-    except BaseException:
-        _stop(emulator.pid)
-        raise
-    stack = Stack(name=name, port=port, pid=emulator.pid, home=str(home), outputs=outputs)
-    (home / "stack.json").write_text(json.dumps(asdict(stack), indent=2))
+    with _starting(home):
+        report("starting the emulator")
+        emulator = _start_emulator(port, home, options)
+        try:
+            endpoint = f"http://127.0.0.1:{port}"
+            outputs = cdk.deploy(endpoint, home, settings, report)
+            report("loading the sample data")
+            s3, glue = (environment.client(endpoint, service) for service in ("s3", "glue"))
+            sample_data.load(s3, glue, home / "parquet")
+        except BaseException:
+            _stop(emulator.pid)
+            raise
+        stack = Stack(name=name, port=port, pid=emulator.pid, home=str(home), outputs=outputs)
+        (home / "stack.json").write_text(json.dumps(asdict(stack), indent=2))
     return stack
+
+
+@contextlib.contextmanager
+def _starting(home: Path) -> Iterator[None]:
+    """Raise StackError if another process is starting a stack in the same folder."""
+    with (home / "starting.lock").open("w") as lock:
+        try:
+            # The system releases it with the process, however that ends.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StackError(
+                f"another process is starting a stack in {home}; wait for it, or choose another --home",
+                ExitCode.USAGE,
+            ) from None
+        yield
+
+
+def wait(stack: Stack) -> None:
+    """Wait until the stack is stopped. Only for the process that has started it, which reaps the emulator.
+
+    Raise StackError if the emulator fails.
+    """
+    _, status = os.waitpid(stack.pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code not in (0, -signal.SIGTERM):
+        raise StackError(
+            f"the emulator ended with exit code {code}; see {stack.home}/emulator.log", ExitCode.UNREACHABLE
+        )
 
 
 def _stack_name(settings: Mapping[str, str]) -> str:

@@ -366,10 +366,9 @@ def test_each_revision_is_a_version_that_stays_and_the_alias_follows(template: T
     }
 
 
-NAMES = {"Name", "StateMachineName", "LogGroupName", "BucketName", "TableName", "QueueName", "RoleName"} | {
-    "AlarmName",
-    "DashboardName",
-    "Name",
+NAMES = {
+    *("Name", "StateMachineName", "LogGroupName", "BucketName", "TableName", "QueueName", "RoleName"),
+    *("AlarmName", "DashboardName"),
 }
 
 

@@ -1,8 +1,12 @@
 """The local command line refuses what it cannot do: one line, the right exit code, nothing left behind."""
 
+import fcntl
 import io
+import signal
 import socket
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,10 +17,18 @@ from rich.console import Console
 from local import cdk, demo, environment, stack
 from local.__main__ import main
 from local.emulator.faults import FaultSpec
-from local.stack import StackError, up
+from local.stack import Stack, StackError, up
 from local.steps import Steps
 from ops.errors import ExitCode
 from ops.execution import Run
+
+
+@pytest.fixture(autouse=True)
+def keep_signals() -> Iterator[None]:
+    """`up` handles SIGTERM."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +117,47 @@ def test_settings_and_retry_times_reach_the_deployment_and_the_emulator(
     assert int(stack.SETTINGS["patienceSeconds"]) < int(given["settings"]["patienceSeconds"])
     assert given["settings"] == {**stack.LASTING_SETTINGS, "pollSeconds": "60", "maxAttempts": "3"}
     assert given["async_retry_seconds"] == 60
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "code", "message"),
+    [(0, 0, ""), (3, 3, "python -m local: error: the emulator ended with exit code 3; see ")],
+)
+def test_up_ends_with_the_emulator(
+    exit_code: int,
+    code: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Another process may stop it, or it may fail."""
+
+    def start(*, home: Path, **_: Any) -> Stack:
+        emulator = subprocess.Popen([sys.executable, "-c", f"raise SystemExit({exit_code})"])  # noqa: S603
+        outputs = {"StateMachineArn": "arn:aws:states:::stateMachine:a"}
+        return Stack(name="a", port=1, pid=emulator.pid, home=str(home), outputs=outputs)
+
+    monkeypatch.setattr(stack, "up", start)
+
+    assert main(["--home", str(tmp_path), "up"]) == code
+
+    printed = capsys.readouterr()
+    assert printed.out.endswith("# Press Ctrl-C to stop it\n")
+    assert printed.err.startswith(message)
+    assert bool(printed.err) is bool(message)
+
+
+@pytest.mark.usefixtures("socket_enabled")
+def test_a_stack_that_another_process_is_starting_is_not_disturbed(tmp_path: Path) -> None:
+    with (tmp_path / "starting.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        with pytest.raises(StackError, match="another process is starting a stack in") as refusal:
+            up(home=tmp_path)
+
+    assert refusal.value.code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["starting.lock"]
 
 
 @pytest.mark.usefixtures("socket_enabled")
