@@ -2,11 +2,15 @@
 
 import fcntl
 import io
+import json
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,13 +18,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from local import cdk, demo, environment, stack
+from local import cdk, environment, stack
 from local.__main__ import main
-from local.emulator.faults import FaultSpec
+from local.emulator.faults import Faults, FaultSpec
 from local.stack import Stack, StackError, up
 from local.steps import Steps
 from ops.errors import ExitCode
-from ops.execution import Run
 
 
 @pytest.fixture(autouse=True)
@@ -222,6 +225,7 @@ def test_the_cdk_cli_fails_in_one_line_that_names_its_log(
 
 def test_the_printed_commands_can_be_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "work")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of that account")
     monkeypatch.setenv("HTTP_PROXY", "http://proxy:3128")
     commands = environment.shell_commands("http://127.0.0.1:4566", "arn:aws:states:::stateMachine:a")
 
@@ -236,7 +240,9 @@ def test_the_printed_commands_can_be_evaluated(monkeypatch: pytest.MonkeyPatch) 
     assert variables["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4566"
     assert variables["STATE_MACHINE_ARN"] == "arn:aws:states:::stateMachine:a"
     assert variables["NO_PROXY"] == variables["no_proxy"] == "127.0.0.1"
-    assert "AWS_PROFILE" not in variables
+    # TestState of the AWS CLI.
+    assert variables["AWS_DISABLE_HOST_PREFIX_INJECTION"] == "true"
+    assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN"} & set(variables)
 
 
 def test_processes_of_the_stack_get_nothing_of_an_account_and_no_proxy_for_this_machine(
@@ -279,31 +285,116 @@ def test_steps_are_printed_with_the_time_that_each_took(monkeypatch: pytest.Monk
     assert printed.getvalue() == "starting the emulator: 2.5 s\ndeploying the stack: 1.5 s\n"
 
 
-def test_the_demos_summary_cuts_no_error_name_at_80_columns() -> None:
+def test_a_step_that_fails_is_not_printed_as_done() -> None:
     printed = io.StringIO()
-    rows = [
-        (sample, Run(arn="a", status="FAILED", error="AthenaQuery.InvalidRequest")) for sample in demo.SAMPLES
-    ]
 
-    Console(file=printed, width=80).print(demo.summarize([(*row, "12.34 s later") for row in rows]))
+    def deploy() -> None:
+        with Steps(Console(file=printed)) as steps:
+            steps.begin("deploying the stack")
+            raise StackError("it does not deploy", ExitCode.UNREACHABLE)
 
-    lines = printed.getvalue().splitlines()
-    assert printed.getvalue().count("AthenaQuery.InvalidRequest") == len(demo.SAMPLES)
-    assert max(map(len, lines)) <= 80
-    assert "…" not in printed.getvalue()
+    with pytest.raises(StackError):
+        deploy()
 
-
-def test_an_outcome_that_differs_from_the_samples_is_named() -> None:
-    sample = demo.SAMPLES[-1]
-    ended = Run(arn="a", status="SUCCEEDED", states=["Start query", "Done"], output={"SettledBy": "event"})
-
-    assert demo.compare(sample, ended) == [
-        "expected detection by poll",
-        "expected the states Start query, Get query status, Check query status, Done",
-    ]
+    assert printed.getvalue() == ""
 
 
 def test_chaos_is_read_as_it_is_written() -> None:
     assert FaultSpec.parse("drop=0.3,duplicate=0.2,delay=0-2s,early=.2,crash=0.1,seed=7") == FaultSpec(
         drop=0.3, duplicate=0.2, delay=(0, 2), early=0.2, crash=0.1, seed=7
     )
+
+
+def test_a_seed_decides_which_faults_happen() -> None:
+    def happened(seed: int) -> list[bool]:
+        faults = Faults()
+        faults.configure(FaultSpec(drop=0.5, seed=seed))
+        return [faults.happens("drop") for _ in range(50)]
+
+    assert happened(7) == happened(7) != happened(8)
+
+
+@pytest.fixture
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a template depends on."""
+    for name in ("infra/app.py", "functions/executor.py", "statemachine/x.asl.yaml"):
+        file = tmp_path / name
+        file.parent.mkdir()
+        file.write_text("1")
+    for name in ("cdk.json", "requirements.lock"):
+        (tmp_path / name).write_text("1")
+    monkeypatch.setattr(cdk, "_ROOT", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "again"),
+    [
+        ("infra/app.py", True),
+        ("infra/new.py", True),
+        ("functions/executor.py", True),
+        ("statemachine/x.asl.yaml", True),
+        ("cdk.json", True),
+        ("requirements.lock", True),
+        ("infra/__pycache__/app.pyc", False),
+        ("ops/query.py", False),
+    ],
+)
+def test_a_template_is_synthesized_again_for_a_changed_source(
+    sources: Path, file: str, *, again: bool
+) -> None:
+    before = cdk._digest(stack.SETTINGS)  # noqa: SLF001 - whether a template is reused
+
+    (sources / file).parent.mkdir(exist_ok=True)
+    (sources / file).write_text("2")
+
+    assert (cdk._digest(stack.SETTINGS) != before) is again  # noqa: SLF001
+    assert cdk._digest({**stack.SETTINGS, "pollSeconds": "9"}) != before  # noqa: SLF001
+
+
+@pytest.fixture
+def emulator_at(socket_enabled: None) -> Iterator[Callable[[int], int]]:  # noqa: ARG001 - it enables them
+    """Serves the status of an emulator with a process id, and returns the port."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def serve(pid: int) -> int:
+        class Status(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(json.dumps({"pid": pid}).encode())
+
+            def log_message(self, *_: Any) -> None:
+                """Print nothing."""
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Status))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return int(servers[-1].server_address[1])
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_stack_is_running_only_while_its_own_emulator_answers(
+    tmp_path: Path, emulator_at: Callable[[int], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another stack may have its port by now, and another process its id."""
+    stopped: list[int] = []
+    monkeypatch.setattr(stack, "_stop", stopped.append)
+    own = Stack(name="a", port=emulator_at(7), pid=7, home=str(tmp_path), outputs={})
+    (tmp_path / "stack.json").write_text(json.dumps(asdict(own)))
+    assert stack.find(tmp_path) == own
+    with pytest.raises(StackError, match="a local stack is already running at http://127"):
+        up(home=tmp_path)
+
+    stack.down(tmp_path)
+
+    assert stopped == [7]
+    with pytest.raises(StackError, match="no local stack is running"):
+        stack.down(tmp_path)
+    (tmp_path / "stack.json").write_text(json.dumps(asdict(replace(own, pid=8))))
+    with pytest.raises(StackError, match="no local stack is running"):
+        stack.down(tmp_path)
+    assert stopped == [7]
