@@ -155,7 +155,7 @@ def test_up_ends_with_the_emulator(
 @pytest.mark.usefixtures("socket_enabled")
 def test_a_stack_that_another_process_is_starting_is_not_disturbed(tmp_path: Path) -> None:
     with (tmp_path / "starting.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_SH)
 
         with pytest.raises(StackError, match="another process is starting a stack in") as refusal:
             up(home=tmp_path)
