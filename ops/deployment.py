@@ -77,8 +77,8 @@ def describe_deployment(name: str, client: Callable[[str], Any], *, shortest_per
         if "does not exist" not in error.response["Error"].get("Message", ""):
             raise
         raise CommandError(
-            f"there is no stack {name} in {cloudformation.meta.region_name}; "
-            "deploy it, name another with --stack, or set AWS_REGION and AWS_PROFILE",
+            f"there is no stack {name} in {cloudformation.meta.region_name}; deploy it, or check its name "
+            "(--stack, or the state machine of the execution's ARN), AWS_REGION and AWS_PROFILE",
             ExitCode.UNREACHABLE,
         ) from None
     return Deployment(
