@@ -86,8 +86,10 @@ class Maps(Machines):
         return answer
 
     def children(self, execution_arn: str, **filters: str) -> list[dict[str, Any]]:
-        arn = self.map_run(execution_arn)["mapRunArn"]
-        return list(self.client.list_executions(mapRunArn=arn, **filters)["executions"])
+        """The child executions so far: none before there is a Map Run."""
+        runs = self.client.list_map_runs(executionArn=execution_arn)["mapRuns"]
+        lists = [self.client.list_executions(mapRunArn=run["mapRunArn"], **filters) for run in runs]
+        return [child for one in lists for child in one["executions"]]
 
     def object(self, key: str) -> Any:
         return json.loads(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
