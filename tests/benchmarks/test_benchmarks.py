@@ -10,7 +10,7 @@ from benchmarks.package import unused
 from benchmarks.result import Result, Skipped, Table
 
 # What these count does not depend on the machine's load.
-_COUNTED = ("package", "work", "cost", "cold")
+_COUNTED = ("package", "work", "cost", "cold", "batch")
 
 
 @pytest.mark.parametrize("name", NAMES)

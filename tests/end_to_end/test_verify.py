@@ -136,9 +136,39 @@ def test_a_falsified_recording_is_noticed(report: Report) -> None:
 Falsify = Callable[[dict[str, Any]], None]
 
 
-def settled_by_poll(answer: dict[str, Any]) -> None:
+def with_output(**changes: Any) -> Falsify:
+    """DescribeExecution's answer with other members in the output."""
+
+    def change(answer: dict[str, Any]) -> None:
+        if answer.get("output"):
+            answer["output"] = json.dumps({**json.loads(answer["output"]), **changes})
+
+    return change
+
+
+def failed(answer: dict[str, Any]) -> None:
+    if answer["status"] == "SUCCEEDED":
+        answer["status"] = "FAILED"
+
+
+def tried_twice(answer: dict[str, Any]) -> None:
+    answer["events"] += [event for event in answer["events"] if event["type"] == "TaskScheduled"]
+
+
+def not_reused(answer: dict[str, Any]) -> None:
     if answer.get("output"):
-        answer["output"] = json.dumps({**json.loads(answer["output"]), "SettledBy": "poll"})
+        output = json.loads(answer["output"])
+        output["Statistics"]["ReusedPreviousResult"] = False
+        answer["output"] = json.dumps(output)
+
+
+def a_finding(answer: dict[str, Any]) -> None:
+    answer["diagnostics"] = [{"severity": "WARNING", "code": "A_CODE", "message": "", "location": "/States"}]
+
+
+def another_state(answer: dict[str, Any]) -> None:
+    if answer.get("nextState") == "Done":
+        answer["nextState"] = "Failed"
 
 
 def another_error(answer: dict[str, Any]) -> None:
@@ -173,8 +203,34 @@ def no_alarms(answer: dict[str, Any]) -> None:
             all_allowed,
             "Executor may athena:UpdateWorkGroup",
         ),
-        ("event-path", "stepfunctions.DescribeExecution", settled_by_poll, "detected by poll"),
+        ("event-path", "stepfunctions.DescribeExecution", with_output(SettledBy="poll"), "detected by poll"),
+        ("transitions", "stepfunctions.GetExecutionHistory", tried_twice, "2 states, 2 task tries"),
+        ("parent-field", "stepfunctions.DescribeExecution", failed, "FAILED without an error name"),
+        ("invalid-input", "stepfunctions.DescribeExecution", another_error, "States.TaskFailed"),
         ("invalid-request", "stepfunctions.DescribeExecution", another_error, "States.TaskFailed"),
+        ("failed", "stepfunctions.DescribeExecution", another_error, "States.TaskFailed"),
+        ("cancelled", "stepfunctions.DescribeExecution", another_error, "States.TaskFailed"),
+        (
+            "preview",
+            "stepfunctions.DescribeExecution",
+            with_output(Preview={"Columns": [], "Rows": [["n", "s"]]}),
+            "the rows are [['n', 's']]",
+        ),
+        ("result-reuse", "stepfunctions.DescribeExecution", not_reused, "the query ran again"),
+        (
+            "explain",
+            "stepfunctions.DescribeExecution",
+            with_output(EstimatedCostUsd=1),
+            "the estimate is 1 USD",
+        ),
+        ("batch", "stepfunctions.DescribeExecution", with_output(Succeeded=3), "'Succeeded': 3"),
+        (
+            "document",
+            "stepfunctions.ValidateStateMachineDefinition",
+            a_finding,
+            "A_CODE at /States; A_CODE at /States",
+        ),
+        ("states", "stepfunctions.TestState", another_state, "the next state is Failed, not Done"),
         ("abort", "athena.GetQueryExecution", still_succeeded, "the query is SUCCEEDED"),
         ("metrics", "cloudwatch.DescribeAlarms", no_alarms, "there are no alarms"),
         ("idempotency-token", "athena.StartQueryExecution", another_id, "a second query was started"),
