@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from local.emulator import eventbridge
+from local.emulator import eventbridge, glue_operations
 from local.emulator.athena import api
 from tests.athena import in_process
 
@@ -101,6 +101,7 @@ def loop() -> in_process.Loop:
 @pytest.fixture(scope="session")
 def athena(loop: in_process.Loop) -> Athena:
     api.install()
+    glue_operations.install()
     made = clients(in_process.session(loop))
     made.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": in_process.REGION})
     made.glue.create_database(DatabaseInput={"Name": DATABASE})

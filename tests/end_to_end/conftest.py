@@ -1,6 +1,7 @@
 """One stack for the whole tier, deployed from the real template; everything else is plain boto3."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import pytest
 from functions.metric_names import METRICS_NAMESPACE
 from functions.task_table import STARTED
 from local import stack as local_stack
+from local.environment import aws_variables
 from local.stack import Stack
 from ops.execution import Run, follow, start
 from tests.end_to_end import exposures
@@ -177,6 +179,21 @@ def deployment(deployed: Stack, eventually: "Eventually") -> Iterator[Deployment
     deployed.deliver_events("normal")
     # A function that is still retried would consume what the next test injects.
     eventually(lambda: deployed.pending_events() == 0)
+
+
+def command_environment(stack: Stack) -> dict[str, str]:
+    """The environment of a command after `eval "$(python -m local up --detach)"`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return inherited | aws_variables(stack.endpoint)
+
+
+@pytest.fixture
+def pointed_at_the_stack(deployed: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that a test runs in its own process have that environment."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in aws_variables(deployed.endpoint).items():
+        monkeypatch.setenv(name, value)
 
 
 class Eventually(Protocol):

@@ -1,7 +1,6 @@
 """A batch on the deployed stack: its manifest, its concurrency, its abort and its re-run."""
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from infra.settings import Settings
-from local.environment import aws_variables
 from local.stack import SETTINGS
 from ops.__main__ import main
 from ops.execution import Run, follow, start
@@ -20,15 +18,6 @@ from tests.end_to_end.conftest import Deployment, Eventually
 
 QUERIES, BAD = 300, 30
 CONCURRENCY = int(SETTINGS.get("batchConcurrency", Settings().batch_concurrency))
-
-
-@pytest.fixture
-def environment_of_aws(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variables that `eval "$(python -m local up --detach)"` exports, and no others of AWS."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in aws_variables(deployment.stack.endpoint).items():
-        monkeypatch.setenv(name, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,7 +250,7 @@ def test_a_malformed_batch_is_refused_and_starts_nothing(batches: Batches) -> No
     assert not list(batches.executions(ended.arn))
 
 
-@pytest.mark.usefixtures("environment_of_aws")
+@pytest.mark.usefixtures("pointed_at_the_stack")
 def test_the_command_runs_a_folder_of_statements_and_then_only_what_failed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -287,7 +276,7 @@ def test_the_command_runs_a_folder_of_statements_and_then_only_what_failed(
     assert "3 of 3 queries succeeded, 2 of them in an earlier run" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("environment_of_aws")
+@pytest.mark.usefixtures("pointed_at_the_stack")
 def test_the_command_reports_a_refused_batch_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,6 @@ import pytest
 
 from local import stack as local_stack
 from local.__main__ import main as local_main
-from local.environment import aws_variables
 from local.stack import ROOT
 from ops.__main__ import main
 from tests.end_to_end.conftest import Deployment, Eventually
@@ -22,13 +21,7 @@ from tests.end_to_end.conftest import Deployment, Eventually
 COUNT = {"QueryString": "SELECT count(*) AS flights FROM flights"}
 
 
-@pytest.fixture(autouse=True)
-def environment(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variables that `eval "$(python -m local up --detach)"` exports, and no others of AWS."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in aws_variables(deployment.stack.endpoint).items():
-        monkeypatch.setenv(name, value)
+pytestmark = pytest.mark.usefixtures("pointed_at_the_stack")
 
 
 def test_query_prints_states_outcome_and_rows(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from local.environment import ACCOUNT, REGION, aws_variables
-from tests.end_to_end.conftest import Deployment, Eventually
+from local.environment import ACCOUNT, REGION
+from tests.end_to_end.conftest import Deployment, Eventually, command_environment
 from tools.environments import CACHE, ROOT
 
 PROGRAMS = ROOT / "examples" / "programs"
@@ -56,12 +56,10 @@ def program(request: pytest.FixtureRequest) -> Program:
         # Node finds the packages from the file's folder.
         file = Path(shutil.copy(file, CACHE / "node"))
     stack = request.getfixturevalue("deployment").stack
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return Program(
         request.param,
         [*commands[request.param], str(file)],
-        inherited
-        | aws_variables(stack.endpoint)
+        command_environment(stack)
         | {
             "PATH": f"{CACHE / 'awscli' / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "STATE_MACHINE_ARN": stack.outputs["StateMachineArn"],

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from local.environment import aws_variables
 from tests.documents import code_blocks, shell_commands
-from tests.end_to_end.conftest import Deployment, Eventually
+from tests.end_to_end.conftest import Deployment, Eventually, command_environment
 from tools.generate_docs import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -23,11 +22,10 @@ TESTED_ELSEWHERE = {"replay-dead-letters", "verify"}
 
 @pytest.fixture
 def environment(deployment: Deployment) -> dict[str, str]:
-    """The environment after `eval "$(python -m local up --detach)"`, with this Python first on PATH."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{inherited['PATH']}"
+    """That of a command, with this Python first on PATH."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # Not the project's folder as working directory: commands write files.
-    return inherited | aws_variables(deployment.stack.endpoint) | {"PATH": path, "PYTHONPATH": str(ROOT)}
+    return command_environment(deployment.stack) | {"PATH": path, "PYTHONPATH": str(ROOT)}
 
 
 def test_its_commands_run(

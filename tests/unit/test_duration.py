@@ -17,7 +17,7 @@ def session(*, args_source: Any = COMPLETE, keyword: str = "", processes: int = 
 
 
 @pytest.fixture(autouse=True)
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def record_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "build" / "last.json"
     monkeypatch.setattr(duration, "FILE", file)
     return file
