@@ -138,8 +138,8 @@ def _up(arguments: argparse.Namespace) -> ExitCode:
     if arguments.detach:
         print("# Stop it with: python -m local down")
         return ExitCode.OK
-    print("# Press Ctrl-C to stop it", flush=True)
     try:
+        print("# Press Ctrl-C to stop it", flush=True)
         stack.wait(started)
     except KeyboardInterrupt:
         stack.down(arguments.home)
