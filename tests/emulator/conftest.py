@@ -196,7 +196,8 @@ def function(emulator: Emulator, request: pytest.FixtureRequest) -> Iterator[Cal
             Runtime="python3.13",
             Handler="function.handler",
             Code={"ZipFile": zipped(source)},
-            **{"Role": emulator.role(), **settings},
+            # A function starts slowly on a busy machine; the default is 3 seconds.
+            **{"Role": emulator.role(), "Timeout": 60, **settings},
         )
         names.append(name)
         return str(created["FunctionArn"])
@@ -237,9 +238,9 @@ class Machines:
         del answer["ResponseMetadata"]
         return answer
 
-    def ended(self, execution_arn: str) -> dict[str, Any]:
+    def ended(self, execution_arn: str, seconds: float = 60) -> dict[str, Any]:
         """DescribeExecution's answer, once the execution has ended."""
-        wait_until(lambda: self.describe(execution_arn)["status"] != "RUNNING")
+        wait_until(lambda: self.describe(execution_arn)["status"] != "RUNNING", seconds)
         return self.describe(execution_arn)
 
     def run(self, arn: str, document: Any = None) -> dict[str, Any]:

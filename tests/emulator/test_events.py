@@ -38,7 +38,6 @@ def echo(emulator: Emulator, function: Callable[..., str]) -> tuple[str, Queue]:
         "def handler(event, context):\n"
         "    boto3.client('sqs').send_message(QueueUrl=os.environ['QUEUE'], MessageBody=json.dumps(event))\n",
         Environment={"Variables": {"QUEUE": queue.url}},
-        Timeout=30,
     )
     return arn, queue
 

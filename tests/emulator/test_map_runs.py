@@ -67,11 +67,9 @@ class Maps(Machines):
 
         def ended() -> bool:
             nonlocal most
-            running = self.children(execution_arn, statusFilter="RUNNING")
-            most = max(most, len(running))
-            for child in running:
-                arn = child["executionArn"]
-                if arn not in settled and self.history(arn)[-1] == "TaskSubmitted":
+            most = max(most, len(self.children(execution_arn, statusFilter="RUNNING")))
+            for arn in self.waiting_children(execution_arn):
+                if arn not in settled:
                     settled.add(arn)
                     self.client.send_task_success(taskToken=self.token(arn), output="1")
             return bool(self.describe(execution_arn)["status"] != "RUNNING")
@@ -90,6 +88,11 @@ class Maps(Machines):
         runs = self.client.list_map_runs(executionArn=execution_arn)["mapRuns"]
         lists = [self.client.list_executions(mapRunArn=run["mapRunArn"], **filters) for run in runs]
         return [child for one in lists for child in one["executions"]]
+
+    def waiting_children(self, execution_arn: str) -> list[str]:
+        """The child executions that wait for their callback."""
+        running = [child["executionArn"] for child in self.children(execution_arn, statusFilter="RUNNING")]
+        return [arn for arn in running if self.history(arn)[-1] == "TaskSubmitted"]
 
     def object(self, key: str) -> Any:
         return json.loads(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
@@ -585,10 +588,7 @@ def test_a_redriven_parent_redrives_the_unsuccessful_children(maps: Maps, callba
         "Wait": callback | {"End": True},
     }
     execution = maps.start(maps.of(states, Items=["pass", "wait", "wait", "last"], MaxConcurrency=2))
-    running = wait_until(
-        lambda: len(found := maps.children(execution, statusFilter="RUNNING")) == 2 and found
-    )
-    (failing, aborted) = (waiting(maps, child["executionArn"]) for child in running)
+    failing, aborted = wait_until(lambda: len(found := maps.waiting_children(execution)) == 2 and found)
     maps.client.send_task_failure(taskToken=maps.token(failing), error="Bad")
     assert maps.ended(execution)["error"] == "States.ExceedToleratedFailureThreshold"
     assert maps.describe(failing)["redriveStatus"] == "REDRIVABLE_BY_MAP_RUN"
@@ -691,6 +691,7 @@ def test_three_hundred_children_with_nested_executions(maps: Maps) -> None:
     lines = "\n".join(json.dumps({"n": number}) for number in range(300))
     machine = maps.of(states, ItemReader=maps.reader(lines, InputType="JSONL"), MaxConcurrency=15)
 
-    execution = maps.run(machine)
+    # Six hundred executions take long on a busy machine.
+    execution = maps.ended(maps.start(machine), seconds=900)
 
     assert json.loads(execution["output"]) == [2 * number for number in range(300)]

@@ -99,13 +99,15 @@ class Run:
             if self.ended:
                 return
             self.record |= {"status": status, "stopDate": now_iso(), **details}
+            # The event reports this end, although the execution may be redriven before it is sent.
+            ended = dict(self.record)
             self.ended = True
             kind = _ENDED_BY[status]
             _append(self.record, kind, {f"{kind[0].lower()}{kind[1:]}EventDetails": details})
             self._changed.notify_all()
         for child in self.children:
             child.end("ABORTED")
-        _publish_status(self.record, _METRICS[status])
+        _publish_status(ended, _METRICS[status])
         if self.parent:
             self.parent.notify()
 
