@@ -3,11 +3,13 @@
 import json
 import uuid
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from local.emulator.stepfunctions import executions
 from local.environment import REGION
 from tests.emulator.conftest import RETURNS_ITS_INPUT, Emulator, Machines, wait_until, waiting
 
@@ -329,6 +331,21 @@ def test_a_status_event_has_the_redrive_count_as_a_number(emulator: Emulator, ma
     details = sorted((json.loads(body)["detail"] for body in bodies), key=lambda one: one["redriveCount"])
     assert [one["redriveCount"] for one in details] == [0, 1]
     assert {(one["executionArn"], one["error"]) for one in details} == {(arn, "Custom.Error")}
+
+
+def test_the_event_of_an_end_reports_it_although_a_redrive_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[str] = []
+    monkeypatch.setattr(executions, "_publish_status", lambda record, _: published.append(record["status"]))
+    arn = "arn:aws:states:us-east-1:000000000000:execution:machine:one"
+    record = executions.new_record(arn, arn.replace(":execution:", ":stateMachine:"), "{}")
+    run = executions.Run(record=record, definition={}, context={}, position=("Only", {}))
+    # While the children are ended, the execution is redriven.
+    redriven: Any = SimpleNamespace(end=lambda _: record.update(status="RUNNING"))
+    run.children.append(redriven)
+
+    run.end("FAILED", error="Custom.Error")
+
+    assert published == ["FAILED"]
 
 
 def test_the_newest_execution_is_listed_first(machines: Machines) -> None:
