@@ -224,19 +224,6 @@ def test_a_missed_abort_is_no_failure(stubbed: Stubbed, measured: dict[str, floa
     assert measured == {"OldestStuckExecution": 0, "StatusEventsMissed": 1}
 
 
-@pytest.mark.parametrize(
-    ("age", "cleaned_up"), [(timedelta(days=2), CLEANED_UP), (timedelta(days=2, hours=2), {})]
-)
-def test_a_sweep_reaches_back_over_the_life_of_an_execution(
-    stubbed: Stubbed, age: timedelta, cleaned_up: dict[str, Any]
-) -> None:
-    expect_lists(stubbed, TIMED_OUT=[listed(EXECUTION, status="TIMED_OUT", age=age)])
-
-    canceller.run(SWEEP, stubbed.runtime)
-
-    assert stubbed.item(EXECUTION) == cleaned_up
-
-
 @pytest.mark.parametrize(("item", "minutes"), [({}, 0.5), ({"Gone/0": {"BOOL": True}}, 2)])
 def test_an_event_on_its_way_or_whose_clean_up_failed_is_not_missed(
     stubbed: Stubbed, measured: dict[str, float], item: dict[str, Any], minutes: float
