@@ -63,7 +63,8 @@ def _latest_end(history: History, execution: Execution, run: Run, ready: float) 
         # A run that is redriven in the fallback enters "Start query" again, after a second's pause.
         answered += 1 + history.prompt
     if level == "calm":
-        return answered + pause_left(run, answered) + history.prompt, "its event arrived"
+        # Athena may have refused to start it, or to resolve an unconfirmed start, until the last try.
+        return max(answered, run.last_entry_tried) + history.prompt, "its event arrived"
     window = run.last_entry_tried + max(each.patience_seconds for each in history.deployments)
     if level == "events":
         polled = answered + longest_interval(history, answered - entered)
