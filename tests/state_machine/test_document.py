@@ -102,6 +102,23 @@ def test_errors_are_retried_by_name_with_jitter_and_back_off(name: str) -> None:
     assert {"ServiceFault", "Runtime.ExitError", "Runtime.OutOfMemory", "Sandbox.Timedout"} <= retried
 
 
+# What Lambda's Python runtime reports when it cannot load or call a function (lambda_runtime_exception.py of
+# aws/aws-lambda-python-runtime-interface-client), SnapStart's hooks apart.
+RUNTIME_FAULTS = {
+    f"Runtime.{name}"
+    for name in (
+        *("BuiltInModuleConflict", "HandlerNotFound", "ImportModuleError", "LambdaContextUnmarshalError"),
+        *("LambdaRuntimeClientError", "MalformedHandlerName", "MarshalError", "UserCodeSyntaxError"),
+    )
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_function_that_cannot_be_loaded_is_retried(name: str) -> None:
+    retried = {error for each in TASKS[name]["Retry"] for error in each["ErrorEquals"]}
+    assert retried >= RUNTIME_FAULTS
+
+
 def mean_seconds(retrier: Any) -> float:
     """The average duration of all retries: full jitter halves each delay."""
     pauses = (
