@@ -62,9 +62,11 @@ def _latest_end(history: History, execution: Execution, run: Run, ready: float) 
     if run.redrive_count:
         # A run that is redriven in the fallback enters "Start query" again, after a second's pause.
         answered += 1 + history.prompt
+        if level == "calm":
+            # Until the last try, Athena may have had no capacity to resolve an unconfirmed start.
+            answered = max(answered, run.last_entry_tried)
     if level == "calm":
-        # Athena may have refused to start it, or to resolve an unconfirmed start, until the last try.
-        return max(answered, run.last_entry_tried) + history.prompt, "its event arrived"
+        return answered + history.prompt, "its event arrived"
     window = run.last_entry_tried + max(each.patience_seconds for each in history.deployments)
     if level == "events":
         polled = answered + longest_interval(history, answered - entered)
