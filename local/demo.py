@@ -21,8 +21,8 @@ _ROWS_SHOWN = 8
 class Sample:
     """A query and its expected outcome.
 
-    `error` is None for success; `settled_by` is what must detect the completion; without `events`,
-    Athena's events are lost.
+    `error` is None for success; `settled_by` is what must detect the completion, `event` or `poll`; without
+    `events`, Athena's events are lost.
     """
 
     title: str
@@ -139,7 +139,9 @@ def compare(sample: Sample, ended: Run) -> list[str]:
     differences = []
     if ended.error != sample.error or (ended.status == "SUCCEEDED") != (sample.error is None):
         differences.append(f"expected {sample.error or 'success'}")
-    if ended.output and ended.output["SettledBy"] != sample.settled_by:
+    # An event that arrives before the task token, as on a busy machine, is settled by the executor.
+    detected = ended.output["SettledBy"].replace("executor", "event") if ended.output else None
+    if detected not in (None, sample.settled_by):
         differences.append(f"expected detection by {sample.settled_by}")
     if tuple(ended.states) != sample.states:
         differences.append(f"expected the states {', '.join(sample.states)}")

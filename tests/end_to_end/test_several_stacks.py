@@ -78,7 +78,7 @@ def test_each_ignores_the_other_s_queries(deployment: Deployment, finance: Trial
 
     for other_table, run in runs.items():
         assert run.output is not None
-        assert run.output["SettledBy"] == "event"
+        assert run.output["SettledBy"] in {"event", "executor"}
         key = {"Id": {"S": run.query_id}}
         assert "Item" not in deployment.client("dynamodb").get_item(TableName=other_table, Key=key)
 

@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,10 @@ def test_an_outcome_that_differs_from_the_samples_is_named() -> None:
     ]
     aborted = Run(arn="a", status="ABORTED", states=list(sample.states))
     assert demo.compare(sample, aborted) == ["expected success"]
+    by_executor = {"SettledBy": "executor"}
+    early = Run(arn="a", status="SUCCEEDED", states=list(sample.states), output=by_executor)
+    assert demo.compare(sample, early) == ["expected detection by poll"]
+    assert demo.compare(replace(sample, settled_by="event"), early) == []
     other_order = Run(arn="a", status="SUCCEEDED", states=list(sample.states)[::-1])
     assert len(demo.compare(sample, other_order)) == 1
 
