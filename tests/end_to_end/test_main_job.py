@@ -21,7 +21,7 @@ def test_a_query_enters_two_states_and_is_settled_by_its_event(deployment: Deplo
 
     assert run.states == ["Start query", "Done"]
     assert run.output is not None
-    # The executor settles an event that arrives before the token: test_a_late_event_settles_the_task holds it.
+    # The executor settles an event that comes before the token; test_a_late_event_settles_the_task holds it.
     assert run.output["SettledBy"] in {"event", "executor"}
     assert deployment.query(run.output["QueryId"])["Status"]["State"] == run.output["State"] == "SUCCEEDED"
 

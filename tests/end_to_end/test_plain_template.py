@@ -51,4 +51,4 @@ def test_a_query_runs_on_it(plainly_deployed: Stack) -> None:
 
     assert run.states == ["Start query", "Done"]
     assert run.output is not None
-    assert run.output["SettledBy"] == "event"
+    assert run.output["SettledBy"] in {"event", "executor"}
