@@ -77,8 +77,8 @@ def test_a_late_event_settles_the_task(deployment: Deployment, eventually: Event
     """An event that is late ends the execution at once."""
 
     def attempt() -> Run | None:
-        """None if the machine was so busy that the window had passed before the query ended, or that the token
-        was stored after the event.
+        """None if the machine was so busy that the window had passed before the query ended, or that the
+        token was stored after the event.
         """
         deployment.stack.deliver_events("held")
         arn = deployment.start(COUNT)
