@@ -161,14 +161,13 @@ def _adopt(runtime: Runtime, entry: Entry, request: Request, known: ExecutionIte
     # A faster executor of the same entry may have registered one in the meantime.
     if query_id := known.query_of(entry.id):
         return query_id
-    newest = known.newest_query
-    if newest is None or newest.redrive_count >= entry.redrive_count:
+    if not known.started:
         return None
     states: dict[str, str] = {}
     adoptable: str | None = None
     # Usually the newest decides. Executions that were aborted and redriven within a second may have more.
-    for started in known.newest_first:
-        query = queries.get_query(runtime.athena, started.query_id)
+    for query_id in dict.fromkeys(started.query_id for started in known.newest_first):
+        query = queries.get_query(runtime.athena, query_id)
         states[query.query_id] = query.state
         if not query.ended or query.state == "SUCCEEDED":
             adoptable = query.query_id

@@ -513,6 +513,20 @@ def test_a_redrive_adopts_an_older_query_that_succeeded(stubbed: Stubbed) -> Non
     executor.run(task({"QueryString": SQL}, redrive_count=2), stubbed.runtime)
 
 
+def test_a_redrive_whose_adopted_query_was_stopped_adopts_an_older_one_that_succeeded(
+    stubbed: Stubbed,
+) -> None:
+    """Athena had resumed that one. It is the second entry of the redrive, after `RunAgain`."""
+    stopped = started(OTHER_QUERY, entry="first entry of the redrive", redrive_count=1)
+    stubbed.put_item(EXECUTION, {**started(), **stopped})
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": OTHER_QUERY}, query_execution("CANCELLED"))
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("SUCCEEDED"))
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("SUCCEEDED"))
+    stubbed.expect_callback("SendTaskSuccess", TOKEN)
+
+    executor.run(redriven(), stubbed.runtime)
+
+
 def test_an_executor_of_a_run_before_the_redrive_starts_nothing(stubbed: Stubbed) -> None:
     """It was delayed, and the event of its run's end was lost."""
     stubbed.put_item(EXECUTION, started(OTHER_QUERY, entry=REDRIVEN, redrive_count=1))
