@@ -139,6 +139,53 @@ def alarm(template: Template, name: str) -> dict[str, Any]:
     return found
 
 
+# What each alarm is about, as its description has it: metric, statistic, threshold, and periods of how many
+# seconds. Those of functions, rules and destinations are 1 in each period.
+WATCHED: dict[str, tuple[str, str, float, int, int]] = {
+    "Failures": ("Failures", "Sum", 5, 1, 300),
+    "UntypedFailures": ("UntypedFailures", "Sum", 1, 1, 300),
+    "ThrottledOut": ("Throttled", "Sum", 1, 1, 300),
+    "ExecutionsTimedOut": ("ExecutionsTimedOut", "Sum", 1, 1, 300),
+    "StuckExecutions": ("OldestStuckExecution", "Maximum", 360, 1, 600),
+    "SweepMissing": ("OldestStuckExecution", "SampleCount", 1, 10, 60),
+    "EventsLost": ("SettledByPoll", "Sum", 3, 1, 3600),
+    "StatusEventsMissed": ("StatusEventsMissed", "Sum", 1, 1, 300),
+    "CallbackLag": ("CallbackLag", "p99", 30_000, 1, 300),
+    "DeadLetters": ("ApproximateNumberOfMessagesVisible", "Maximum", 1, 1, 300),
+    **{
+        f"{rule}Undelivered": ("FailedInvocations", "Sum", 1, 1, 300)
+        for rule in ("QueryEnded", "ExecutionEnded", "Sweep", "BatchEnded", "BatchSweep")
+    },
+    **{
+        f"{function}FailuresLost": ("DestinationDeliveryFailures", "Sum", 1, 1, 300)
+        for function in ("Checker", "Canceller", "Reporter")
+    },
+    **{
+        f"{function}{kind}": (kind, "Sum", 1, 3, 300)
+        for function in ("Executor", "Checker", "Canceller", "Planner", "Reporter")
+        for kind in ("Errors", "Throttles")
+    },
+}
+
+
+def test_each_alarm_watches_its_metric(template: Template) -> None:
+    found = {
+        one["AlarmName"].removeprefix(f"{stack_name(template)}-"): (
+            one["MetricName"],
+            one.get("Statistic") or one.get("ExtendedStatistic"),
+            one["Threshold"],
+            one["EvaluationPeriods"],
+            one["Period"],
+        )
+        for one in alarms(template)
+    }
+    assert found == WATCHED
+    reversed_ = {
+        one["AlarmName"] for one in alarms(template) if one["ComparisonOperator"] == "LessThanThreshold"
+    }
+    assert reversed_ == {f"{stack_name(template)}-SweepMissing"}
+
+
 def test_only_a_missing_sweep_alarms_without_data(template: Template) -> None:
     breaching = [one["AlarmName"] for one in alarms(template) if one["TreatMissingData"] != "notBreaching"]
     assert breaching == [f"{stack_name(template)}-SweepMissing"]

@@ -73,6 +73,15 @@ def test_events_are_retried_for_a_day_and_not_stored(template: Template, functio
     assert "DeadLetterConfig" not in target, "EventBridge would store the whole event, with SQL in it"
 
 
+def test_a_sweep_that_is_late_is_replaced_by_the_next_one(template: Template) -> None:
+    policies = [
+        rule["Properties"]["Targets"][0]["RetryPolicy"]
+        for rule in template.resources("AWS::Events::Rule").values()
+        if rule["Properties"].get("ScheduleExpression") == "rate(5 minutes)"
+    ]
+    assert policies == 2 * [{"MaximumEventAgeInSeconds": 300, "MaximumRetryAttempts": 185}]
+
+
 SQL = "SELECT * FROM patients WHERE name = 'Ada'"
 # Step Functions developer guide and Athena user guide: the events with every field.
 EVENTS = {
