@@ -160,20 +160,20 @@ def pause_left(run: Run, at: float) -> float:
 def attempts_of(history: History, execution: Execution, run: Run, entries: int | None = None) -> int:
     """How many attempts the first `entries` of the run are, by default all of them.
 
-    One more entry is none: that after an adopted query that the canceller was just stopping. If that query
-    fails before the stop takes effect, it was an attempt.
+    One with an adopted query that the canceller was just stopping is none, and these come first. If that
+    query fails before the stop takes effect, it was an attempt.
     """
     items = history.table.items()
     earlier = (
         each for each in queries_of(history, execution) if each.subject.run.redrive_count < run.redrive_count
     )
-    replaced = any(
+    replaced = sum(
         STOP_REQUESTED in items.get(each.id, {})
         and each.since("CANCELLED", _replaced_at(history, each, run)) is not None
         for each in earlier
     )
     counted = max(run.entries if entries is None else entries, 1)
-    return counted - (replaced and counted > 1)
+    return counted - min(replaced, counted - 1)
 
 
 def _replaced_at(history: History, query: Query, run: Run) -> float:
