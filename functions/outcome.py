@@ -19,7 +19,6 @@ _LEAST_MEGABYTES = 10
 # workgroups).
 _SCAN_LIMIT = "Bytes scanned limit was exceeded"
 
-
 # How far the clocks of Athena and of the functions' hosts may differ, in seconds.
 _CLOCKS_APART = 2.0
 
@@ -53,7 +52,7 @@ def output_of(query: Query, terms: Terms, *, settled_by: str, settings: Settings
 def error_of(query: Query, item: QueryItem, terms: Terms, settings: Settings) -> errors.AthenaQueryError:
     """The typed error of a query that ended FAILED or CANCELLED, or RunAgain if it has to run again."""
     if query.state == "CANCELLED" and item.stop_requested:
-        # The canceller stopped it for an earlier run of the execution, while a redrive adopted it.
+        # It was stopped for an earlier run of the execution, while a redrive adopted it.
         return errors.RunAgain(query.reason, next_attempt=terms.attempt, redrive_count=terms.redrive_count)
     kind = _kind(query, item)
     if kind is errors.TransientFailure and _may_run_again(query, terms):

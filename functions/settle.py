@@ -55,7 +55,9 @@ def settle(runtime: Runtime, item: QueryItem, by: SettledBy) -> bool:
         document = json.dumps(output, ensure_ascii=False)
         delivered = callbacks.succeed(runtime.stepfunctions, item.task_token, document)
     else:
-        error = error_of(query, item, item.terms, runtime.settings)
+        # Who stops a query records it before, which may be since the item was read.
+        marked = runtime.table.find_query(item.query_id) if query.state == "CANCELLED" else item
+        error = error_of(query, marked, item.terms, runtime.settings)
         delivered = callbacks.fail(runtime.stepfunctions, item.task_token, error)
     if delivered:
         report(runtime, query, item.terms, by, error)

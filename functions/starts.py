@@ -94,7 +94,7 @@ def _submit(
     try:
         query_id = queries.start(runtime.athena, statement, request, runtime.settings, entry.id)
     except queries.TokenInUse:
-        return _token_lost(runtime, entry)
+        return _token_lost(runtime, entry, limit)
     logger.info("started", query_id=query_id, attempt=entry.attempt)
     return query_id
 
@@ -201,13 +201,18 @@ def _find_after_deadline(
     return query_id
 
 
-def _token_lost(runtime: Runtime, entry: Entry) -> str | None:
-    """The token belongs to another statement: the canceller, or a faster executor, has used it."""
+def _token_lost(runtime: Runtime, entry: Entry, limit: float | None) -> str | None:
+    """The token belongs to another statement: the canceller, or another executor, has used it.
+
+    Raise TimedOut if the deadline has passed, since another executor may have claimed it for that.
+    """
     known = runtime.table.find_execution(entry.execution_id)
     if known.ended >= entry.redrive_count:
         logger.info("execution has ended, nothing started")
         return None
     if query_id := known.query_of(entry.id):
         return query_id
-    # Neither: a defect of this code. ASL retries, and the canceller cleans up if the execution fails.
+    if limit is not None and runtime.now() >= limit:
+        raise TimedOut(_TOO_LATE)
+    # None of these: a defect of this code. ASL retries, and the canceller cleans up if the execution fails.
     raise ServiceFault("StartQueryExecution: IDEMPOTENT_PARAMETER_MISMATCH")

@@ -154,8 +154,8 @@ class Terms:
 class QueryItem:
     """`task_token` is None while no task waits, `recorded_state` until a completion event has arrived.
 
-    `stopped_at_deadline` is when the executor stopped it, in epoch seconds. `stop_requested`: the canceller
-    stops the query, because an execution that it ran for has ended.
+    `stopped_at_deadline` is when the executor stopped it, in epoch seconds. `stop_requested`: it is being
+    stopped for a run of the execution that has ended, by the canceller or at that run's deadline.
     """
 
     query_id: str
@@ -167,13 +167,16 @@ class QueryItem:
 
     @classmethod
     def read(cls, query_id: str, item: Attributes) -> "QueryItem":
+        terms, stopped = Terms.read(item), _moment(item.get(DEADLINE_PASSED))
+        # A redrive has a later deadline, and adopts the query while it is being stopped.
+        outdated = bool(stopped and terms and terms.deadline and stopped < terms.deadline)
         return cls(
             query_id=query_id,
             task_token=item.get(TASK_TOKEN, {}).get("S"),
-            terms=Terms.read(item),
+            terms=terms,
             recorded_state=item.get(STATE, {}).get("S"),
-            stopped_at_deadline=_moment(item.get(DEADLINE_PASSED)),
-            stop_requested=item.get(STOP_REQUESTED, {}).get("BOOL", False),
+            stopped_at_deadline=None if outdated else stopped,
+            stop_requested=outdated or item.get(STOP_REQUESTED, {}).get("BOOL", False),
         )
 
 
@@ -383,8 +386,8 @@ class TaskTable:
         return QueryItem.read(query_id, self._merge(query_id, now, put={STATE: {"S": state}}))
 
     def record_deadline(self, query_id: str, now: float) -> None:
-        """The query is about to be stopped because its deadline has passed. The first time stays."""
-        self._merge(query_id, now, put_once={DEADLINE_PASSED: _number(round(now, 3))})
+        """The query is about to be stopped because its deadline has passed."""
+        self._merge(query_id, now, put={DEADLINE_PASSED: _number(round(now, 3))})
 
     def record_stop(self, query_id: str, now: float) -> None:
         """The query is about to be stopped because its execution has ended."""

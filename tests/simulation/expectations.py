@@ -13,7 +13,7 @@ from functions.contract import read_input
 from functions.errors import AthenaQueryError, InvalidInput
 from functions.events import TERMINAL_STATES
 from functions.metric_names import Metric
-from functions.task_table import STOP_REQUESTED
+from functions.task_table import DEADLINE_PASSED, STOP_REQUESTED
 from tests.simulation.athena import SCAN_LIMIT_REASON, Query, output_location, scanned_bytes
 from tests.simulation.deployment import Deployment
 from tests.simulation.interpreter import Ended, Execution, Run
@@ -160,15 +160,15 @@ def pause_left(run: Run, at: float) -> float:
 def attempts_of(history: History, execution: Execution, run: Run, entries: int | None = None) -> int:
     """How many attempts the first `entries` of the run are, by default all of them.
 
-    One with an adopted query that the canceller was just stopping is none, and these come first. If that
-    query fails before the stop takes effect, it was an attempt.
+    One with an adopted query that was just being stopped for an earlier run is none, and these come first.
+    If that query fails before the stop takes effect, it was an attempt.
     """
     items = history.table.items()
     earlier = (
         each for each in queries_of(history, execution) if each.subject.run.redrive_count < run.redrive_count
     )
     replaced = sum(
-        STOP_REQUESTED in items.get(each.id, {})
+        bool({STOP_REQUESTED, DEADLINE_PASSED} & set(items.get(each.id, {})))
         and each.since("CANCELLED", _replaced_at(history, each, run)) is not None
         for each in earlier
     )

@@ -107,6 +107,12 @@ SCAN_LIMIT = {"StateChangeReason": "Bytes scanned limit was exceeded"}
         (query_execution("CANCELLED"), {"DeadlinePassed": number(NOW + 1.9)}, "TimedOut"),
         (query_execution("CANCELLED"), {"DeadlinePassed": number(NOW + 2.1)}, "Cancelled"),
         (query_execution("CANCELLED"), {"StopRequested": {"BOOL": True}}, "RunAgain"),
+        # A redrive has adopted it while it was stopped at the deadline of the earlier run.
+        (
+            query_execution("CANCELLED"),
+            {"DeadlinePassed": number(NOW - 1), "Deadline": number(NOW + 5)},
+            "RunAgain",
+        ),
         (query_execution("CANCELLED", Status=SCAN_LIMIT), {}, "ScanLimitExceeded"),
     ],
 )
@@ -122,8 +128,9 @@ def test_each_failure_has_its_name(
     if error != "RunAgain":
         assert (cause["QueryId"], cause["DataScannedInBytes"]) == (QUERY, 25_000_001)
     else:
-        # A query that the canceller stopped does not count as an attempt.
-        assert cause == {"Attempt": 1 if "StopRequested" in stored else 2, "RedriveCount": 0}
+        # A query that was stopped for an earlier run does not count as an attempt.
+        attempt = 1 if {"StopRequested", "DeadlinePassed"} & set(stored) else 2
+        assert cause == {"Attempt": attempt, "RedriveCount": 0}
 
 
 @pytest.mark.parametrize(

@@ -379,6 +379,44 @@ def test_a_stop_that_failed_at_the_deadline_is_repeated(stubbed: Stubbed) -> Non
     assert stubbed.item(QUERY)["DeadlinePassed"] == number(NOW - 10)
 
 
+def test_a_stop_at_the_deadline_of_an_earlier_run_is_not_that_of_this_run(stubbed: Stubbed) -> None:
+    """A redrive has adopted the query, whose stop failed."""
+    stubbed.put_item(EXECUTION, started(entry=LATE_ENTRY, entered=NOW - 60))
+    stubbed.put_item(QUERY, terms(Deadline=number(NOW - 30), DeadlinePassed=number(NOW - 100)))
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("RUNNING"))
+    stubbed.expect("StopQueryExecution", {"QueryExecutionId": QUERY})
+
+    executor.run(late(StateName="Wait"), stubbed.runtime)
+
+    assert stubbed.item(QUERY)["DeadlinePassed"] == number(NOW)
+
+
+def test_a_query_that_another_executor_stops_meanwhile_timed_out(stubbed: Stubbed) -> None:
+    def stop(**_: Any) -> None:
+        stubbed.runtime.table.record_deadline(QUERY, NOW - 1)
+
+    stubbed.runtime.athena.meta.events.register("provide-client-params.athena.GetQueryExecution", stop)
+    stubbed.put_item(EXECUTION, started(entry=LATE_ENTRY, entered=NOW - 60))
+    stubbed.put_item(QUERY, terms(Deadline=number(NOW - 30)))
+    stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("CANCELLED"))
+    stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.TimedOut")
+
+    executor.run(late(StateName="Wait"), stubbed.runtime)
+
+
+def test_a_start_that_another_executor_claims_at_the_deadline_timed_out(stubbed: Stubbed) -> None:
+    def wait(**_: Any) -> None:
+        stubbed.clock.now = NOW + 31
+
+    stubbed.runtime.athena.meta.events.register("provide-client-params.athena.StartQueryExecution", wait)
+    expect_mismatch(stubbed, start_request())
+    stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.TimedOut")
+
+    executor.run(task({"QueryString": SQL, "TimeoutSeconds": 30}), stubbed.runtime)
+
+    assert stubbed.item(EXECUTION) == {}
+
+
 def test_an_event_that_athena_does_not_confirm_leaves_the_deadline_in_force(stubbed: Stubbed) -> None:
     """The event may be that of an earlier stop: then Athena reports the end within seconds."""
     stubbed.put_item(EXECUTION, started(entry=LATE_ENTRY, entered=NOW - 60))
