@@ -94,9 +94,8 @@ def _stop_at_deadline(item: QueryItem, runtime: Runtime) -> None:
     if settle(runtime, item, "executor" if item.recorded_state else "poll"):
         return
     logger.info("deadline passed, query stopped")
-    if item.stopped_at_deadline is None:
-        # Otherwise the first time stays, since the query may end at any time after it.
-        runtime.table.record_deadline(item.query_id, runtime.now())
+    redrive_count = item.terms.redrive_count if item.terms else 0
+    runtime.table.record_deadline(item.query_id, redrive_count, runtime.now())
     queries.stop(runtime.athena, item.query_id)
     if item.recorded_state:
         # The event may be that of an earlier stop, which Athena does not report yet.

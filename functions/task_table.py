@@ -31,7 +31,7 @@ EXPIRES_AT = "ExpiresAt"
 # Attributes of a query's item.
 TASK_TOKEN = "TaskToken"  # noqa: S105 - an attribute's name
 STATE = "State"
-DEADLINE_PASSED = "DeadlinePassed"
+DEADLINE_PASSED = "DeadlinePassed/"  # and the redrive count
 STOP_REQUESTED = "StopRequested"
 
 # Attributes of an execution's item: a prefix, followed by an entry's id or by a redrive count.
@@ -167,16 +167,16 @@ class QueryItem:
 
     @classmethod
     def read(cls, query_id: str, item: Attributes) -> "QueryItem":
-        terms, stopped = Terms.read(item), _moment(item.get(DEADLINE_PASSED))
-        # A redrive has a later deadline, and adopts the query while it is being stopped.
-        outdated = bool(stopped and terms and terms.deadline and stopped < terms.deadline)
+        terms, stops = Terms.read(item), dict(_prefixed(item, DEADLINE_PASSED))
+        own = stops.pop(str(terms.redrive_count), None) if terms else None
         return cls(
             query_id=query_id,
             task_token=item.get(TASK_TOKEN, {}).get("S"),
             terms=terms,
             recorded_state=item.get(STATE, {}).get("S"),
-            stopped_at_deadline=None if outdated else stopped,
-            stop_requested=outdated or item.get(STOP_REQUESTED, {}).get("BOOL", False),
+            # Earlier releases stored it without the redrive count.
+            stopped_at_deadline=_moment(own or item.get(DEADLINE_PASSED.removesuffix("/"))),
+            stop_requested=bool(stops and not own) or item.get(STOP_REQUESTED, {}).get("BOOL", False),
         )
 
 
@@ -385,9 +385,11 @@ class TaskTable:
         """The checker's half: the query has ended in `state`."""
         return QueryItem.read(query_id, self._merge(query_id, now, put={STATE: {"S": state}}))
 
-    def record_deadline(self, query_id: str, now: float) -> None:
-        """The query is about to be stopped because its deadline has passed."""
-        self._merge(query_id, now, put={DEADLINE_PASSED: _number(round(now, 3))})
+    def record_deadline(self, query_id: str, redrive_count: int, now: float) -> None:
+        """The query is about to be stopped because its deadline of this run has passed. The first time stays,
+        since it may end at any time after that.
+        """
+        self._merge(query_id, now, put_once={f"{DEADLINE_PASSED}{redrive_count}": _number(round(now, 3))})
 
     def record_stop(self, query_id: str, now: float) -> None:
         """The query is about to be stopped because its execution has ended."""

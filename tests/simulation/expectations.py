@@ -168,7 +168,7 @@ def attempts_of(history: History, execution: Execution, run: Run, entries: int |
         each for each in queries_of(history, execution) if each.subject.run.redrive_count < run.redrive_count
     )
     replaced = sum(
-        bool({STOP_REQUESTED, DEADLINE_PASSED} & set(items.get(each.id, {})))
+        any(name.startswith((STOP_REQUESTED, DEADLINE_PASSED)) for name in items.get(each.id, {}))
         and each.since("CANCELLED", _replaced_at(history, each, run)) is not None
         for each in earlier
     )

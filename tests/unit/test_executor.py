@@ -364,36 +364,41 @@ def test_wait_stops_a_query_whose_deadline_has_passed(stubbed: Stubbed) -> None:
 
     executor.run(late(StateName="Wait"), stubbed.runtime)
 
-    assert stubbed.item(QUERY) == waiting(Deadline=number(NOW - 30), DeadlinePassed=number(NOW))
+    stored = {"Deadline": number(NOW - 30), "DeadlinePassed/0": number(NOW)}
+    assert stubbed.item(QUERY) == waiting(**stored)
 
 
 def test_a_stop_that_failed_at_the_deadline_is_repeated(stubbed: Stubbed) -> None:
     stubbed.put_item(EXECUTION, started(entry=LATE_ENTRY, entered=NOW - 60))
-    stubbed.put_item(QUERY, terms(Deadline=number(NOW - 30), DeadlinePassed=number(NOW - 10)))
+    stubbed.put_item(QUERY, terms(**{"Deadline": number(NOW - 30), "DeadlinePassed/0": number(NOW - 10)}))
     stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("RUNNING"))
     stubbed.expect("StopQueryExecution", {"QueryExecutionId": QUERY})
 
     executor.run(late(StateName="Wait"), stubbed.runtime)
 
     # It may end at any time since the first one.
-    assert stubbed.item(QUERY)["DeadlinePassed"] == number(NOW - 10)
+    assert stubbed.item(QUERY)["DeadlinePassed/0"] == number(NOW - 10)
 
 
-def test_a_stop_at_the_deadline_of_an_earlier_run_is_not_that_of_this_run(stubbed: Stubbed) -> None:
-    """A redrive has adopted the query, whose stop failed."""
-    stubbed.put_item(EXECUTION, started(entry=LATE_ENTRY, entered=NOW - 60))
-    stubbed.put_item(QUERY, terms(Deadline=number(NOW - 30), DeadlinePassed=number(NOW - 100)))
+def test_each_run_records_its_own_stop_at_the_deadline(stubbed: Stubbed) -> None:
+    """A redrive has adopted the query, whose stop at the deadline of the earlier run failed."""
+    entry = entry_id("2026-01-02T03:03:05Z", 1)
+    stubbed.put_item(EXECUTION, started(entry=entry, redrive_count=1, entered=NOW - 60))
+    earlier = {"Deadline": number(NOW - 30), "DeadlinePassed/0": number(NOW - 100)}
+    stubbed.put_item(QUERY, terms(**earlier, RedriveCount=number(1)))
     stubbed.expect("GetQueryExecution", {"QueryExecutionId": QUERY}, query_execution("RUNNING"))
     stubbed.expect("StopQueryExecution", {"QueryExecutionId": QUERY})
 
-    executor.run(late(StateName="Wait"), stubbed.runtime)
+    event = late(StateName="Wait", redrive_count=1)
+    event["Start"]["RedriveCount"] = 1
+    executor.run(event, stubbed.runtime)
 
-    assert stubbed.item(QUERY)["DeadlinePassed"] == number(NOW)
+    assert stubbed.item(QUERY)["DeadlinePassed/1"] == number(NOW)
 
 
 def test_a_query_that_another_executor_stops_meanwhile_timed_out(stubbed: Stubbed) -> None:
     def stop(**_: Any) -> None:
-        stubbed.runtime.table.record_deadline(QUERY, NOW - 1)
+        stubbed.runtime.table.record_deadline(QUERY, 0, NOW - 1)
 
     stubbed.runtime.athena.meta.events.register("provide-client-params.athena.GetQueryExecution", stop)
     stubbed.put_item(EXECUTION, started(entry=LATE_ENTRY, entered=NOW - 60))
@@ -471,7 +476,7 @@ def test_after_the_deadline_the_query_of_an_executor_that_died_is_found_and_stop
     executor.run(late(), stubbed.runtime)
 
     assert stubbed.item(EXECUTION) == started(entry=LATE_ENTRY, entered=NOW - 60)
-    assert stubbed.item(QUERY)["DeadlinePassed"] == number(NOW)
+    assert stubbed.item(QUERY)["DeadlinePassed/0"] == number(NOW)
 
 
 def test_the_deadline_holds_while_athena_throttles_claims(stubbed: Stubbed) -> None:
