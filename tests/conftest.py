@@ -1,10 +1,12 @@
 """For every tier: what functions/observability.py reads when it is imported, as infra/workflow.py sets it."""
 
+import math
 import os
 
 import pytest
 
 from functions.metric_names import METRICS_NAMESPACE
+from functions.time_budget import time_budget
 from tests.duration import Duration
 
 os.environ |= {
@@ -25,3 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.parent
         group = folder if folder.name == "end_to_end" else item.path
         item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
+@pytest.fixture(autouse=True)
+def unlimited_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler leaves the time limit of its invocation in the process, which is not that of the next test."""
+    monkeypatch.setattr(time_budget, "_remaining_ms", lambda: math.inf)
