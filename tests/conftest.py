@@ -31,5 +31,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def unlimited_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A handler leaves the time limit of its invocation in the process, which is not that of the next test."""
+    """A handler leaves the time limit of its invocation in the process. It is not that of the next test."""
     monkeypatch.setattr(time_budget, "_remaining_ms", lambda: math.inf)
