@@ -55,7 +55,7 @@ def settle(runtime: Runtime, item: QueryItem, by: SettledBy) -> bool:
         document = json.dumps(output, ensure_ascii=False)
         delivered = callbacks.succeed(runtime.stepfunctions, item.task_token, document)
     else:
-        # Who stops a query records it before, which may be since the item was read.
+        # A stop is recorded before it is sent, which may have been after the item was read.
         marked = runtime.table.find_query(item.query_id) if query.state == "CANCELLED" else item
         error = error_of(query, marked, item.terms, runtime.settings)
         delivered = callbacks.fail(runtime.stepfunctions, item.task_token, error)

@@ -62,8 +62,8 @@ def _latest_end(history: History, execution: Execution, run: Run, ready: float) 
     if run.redrive_count:
         # A run that is redriven in the fallback enters "Start query" again, after a second's pause.
         answered += 1 + history.prompt
-        if level == "calm":
-            # Until the last try, Athena may have had no capacity to resolve an unconfirmed start.
+        if level == "calm" and _refused(history, run):
+            # Until the last try, Athena had no capacity to resolve an unconfirmed start.
             answered = max(answered, run.last_entry_tried)
     if level == "calm":
         return answered + history.prompt, "its event arrived"
@@ -75,6 +75,14 @@ def _latest_end(history: History, execution: Execution, run: Run, ready: float) 
     calm = max(window, calm + pause_left(run, calm))
     polled = calm + longest_interval(history, calm - entered)
     return polled + TIME_LIMIT + 3 * history.prompt, "all faults had ceased"
+
+
+def _refused(history: History, run: Run) -> bool:
+    """Whether Athena had no capacity for a start of this run."""
+    return any(
+        invocation is not None and invocation.subject is not None and invocation.subject.run is run
+        for _, invocation in history.athena.refusals
+    )
 
 
 def query_deadline_is_kept(history: History) -> Iterator[str]:
