@@ -14,6 +14,8 @@ from functions.runtime import Runtime, get_runtime
 from functions.settle import report, settle_after_event, success
 from functions.task_table import Entry, QueryItem
 
+_UNREGISTERED_SECONDS = 5
+
 
 @lambda_handler
 def handler(event: dict[str, Any]) -> dict[str, Any] | None:
@@ -48,8 +50,9 @@ def query_status(event: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
     query_id = runtime.table.find_execution(entry.execution_id).query_of(entry.id)
     item = runtime.table.find_query(query_id) if query_id else None
     if item is None or item.terms is None or item.terms.redrive_count != entry.redrive_count:
-        # An executor may be about to register it, and its deadline is not known yet.
-        seconds = max(1, _share_of_age(entry, runtime))
+        # An executor may be about to register it, and its deadline is not known yet. The next one has to
+        # answer within this time, or its token is void.
+        seconds = max(_UNREGISTERED_SECONDS, _share_of_age(entry, runtime))
         return {"QueryId": query_id, "State": "UNKNOWN", "WaitSeconds": seconds}
     query = queries.get_query(runtime.athena, item.query_id)
     logger.info("polled", query_id=query.query_id, state=query.state)

@@ -94,7 +94,7 @@ def _submit(
     try:
         query_id = queries.start(runtime.athena, statement, request, runtime.settings, entry.id)
     except queries.TokenInUse:
-        return _token_lost(runtime, entry, limit)
+        return _token_lost(runtime, entry, request)
     logger.info("started", query_id=query_id, attempt=entry.attempt)
     return query_id
 
@@ -201,18 +201,21 @@ def _find_after_deadline(
     return query_id
 
 
-def _token_lost(runtime: Runtime, entry: Entry, limit: float | None) -> str | None:
+def _token_lost(runtime: Runtime, entry: Entry, request: Request) -> str | None:
     """The token belongs to another statement: the canceller, or another executor, has used it.
 
-    Raise TimedOut if the deadline has passed, since another executor may have claimed it for that.
+    Raise TimedOut if the query has a deadline: another executor, whose clock may be ahead of this one, has
+    claimed the token after it. Raise Throttled if Athena has no capacity.
     """
     known = runtime.table.find_execution(entry.execution_id)
-    if known.ended >= entry.redrive_count:
-        logger.info("execution has ended, nothing started")
-        return None
-    if query_id := known.query_of(entry.id):
-        return query_id
-    if limit is not None and runtime.now() >= limit:
-        raise TimedOut(_TOO_LATE)
-    # None of these: a defect of this code. ASL retries, and the canceller cleans up if the execution fails.
-    raise ServiceFault("StartQueryExecution: IDEMPOTENT_PARAMETER_MISMATCH")
+    if known.ended < entry.redrive_count:
+        if query_id := known.query_of(entry.id):
+            return query_id
+        if not queries.claim(runtime.athena, runtime.settings, entry.id):
+            # A defect of this code. ASL retries, and the canceller cleans up if the execution fails.
+            raise ServiceFault("StartQueryExecution: IDEMPOTENT_PARAMETER_MISMATCH")
+        if request.timeout_seconds is not None:
+            raise TimedOut(_TOO_LATE)
+        # A redrive has claimed it, whose own start was refused, so that nothing else shows it.
+    logger.info("execution has ended, nothing started")
+    return None

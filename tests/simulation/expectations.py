@@ -169,14 +169,14 @@ def attempts_of(history: History, execution: Execution, run: Run, entries: int |
     )
     replaced = sum(
         any(name.startswith((STOP_REQUESTED, DEADLINE_PASSED)) for name in items.get(each.id, {}))
-        and each.since("CANCELLED", _replaced_at(history, each, run)) is not None
+        and each.since("CANCELLED", replaced_at(history, each, run)) is not None
         for each in earlier
     )
     counted = max(run.entries if entries is None else entries, 1)
     return counted - min(replaced, counted - 1)
 
 
-def _replaced_at(history: History, query: Query, run: Run) -> float:
+def replaced_at(history: History, query: Query, run: Run) -> float:
     """When the run that adopted the query was asked to run again; before all time if that did not happen."""
     adopted = adopted_at(history, query, run)
     return min(

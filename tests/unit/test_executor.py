@@ -268,8 +268,19 @@ def test_a_start_whose_token_the_canceller_has_claimed_ends_quietly(stubbed: Stu
     assert f"Started/{ENTRY}" not in stubbed.item(EXECUTION)
 
 
+def test_a_start_whose_token_a_redrive_has_claimed_ends_quietly(stubbed: Stubbed) -> None:
+    """The redrive's own start was refused: only Athena's response shows it."""
+    expect_mismatch(stubbed, start_request())
+    stubbed.expect("StartQueryExecution", claim_request(), {"QueryExecutionId": OTHER_QUERY})
+
+    executor.run(task({"QueryString": SQL}), stubbed.runtime)
+
+    assert stubbed.item(EXECUTION) == {}
+
+
 def test_a_token_that_was_used_with_another_statement_is_a_fault(stubbed: Stubbed) -> None:
     expect_mismatch(stubbed, start_request())
+    expect_mismatch(stubbed, claim_request())
 
     with pytest.raises(ServiceFault, match=MISMATCH):
         executor.run(task({"QueryString": SQL}), stubbed.runtime)
@@ -410,11 +421,9 @@ def test_a_query_that_another_executor_stops_meanwhile_timed_out(stubbed: Stubbe
 
 
 def test_a_start_that_another_executor_claims_at_the_deadline_timed_out(stubbed: Stubbed) -> None:
-    def wait(**_: Any) -> None:
-        stubbed.clock.now = NOW + 31
-
-    stubbed.runtime.athena.meta.events.register("provide-client-params.athena.StartQueryExecution", wait)
+    """That one's clock may be ahead."""
     expect_mismatch(stubbed, start_request())
+    stubbed.expect("StartQueryExecution", claim_request(), {"QueryExecutionId": OTHER_QUERY})
     stubbed.expect_callback("SendTaskFailure", TOKEN, error="AthenaQuery.TimedOut")
 
     executor.run(task({"QueryString": SQL, "TimeoutSeconds": 30}), stubbed.runtime)

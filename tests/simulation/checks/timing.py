@@ -11,7 +11,7 @@ from itertools import pairwise
 from math import inf, log
 
 from functions.task_table import STATE
-from tests.simulation.athena import STOPPING_SECONDS
+from tests.simulation.athena import STOPPING_SECONDS, Query
 from tests.simulation.expectations import (
     calm_after,
     deadline_of,
@@ -21,8 +21,10 @@ from tests.simulation.expectations import (
     name_of,
     pause_left,
     polls,
+    queries_of,
     queries_of_run,
     query_of,
+    replaced_at,
     reported_since,
     timeout_of,
 )
@@ -31,7 +33,7 @@ from tests.simulation.lambdas import TIME_LIMIT
 from tests.simulation.world import History
 
 # The least interval between polls while no query is registered.
-_UNREGISTERED_SECONDS = 1.0
+_UNREGISTERED_SECONDS = 5.0
 
 
 def ends_in_time(history: History) -> Iterator[str]:
@@ -62,6 +64,10 @@ def _latest_end(history: History, execution: Execution, run: Run, ready: float) 
     if run.redrive_count:
         # A run that is redriven in the fallback enters "Start query" again, after a second's pause.
         answered += 1 + history.prompt
+        if level == "calm":
+            # It adopted another query first, which was being stopped for an earlier run, and ran again.
+            replaced = (each.ended_at for each in _replaced(history, execution, run))
+            answered += max([0.0, *(at - ready for at in replaced)])
         if level == "calm" and _refused(history, run):
             # Until the last try, Athena had no capacity to resolve an unconfirmed start.
             answered = max(answered, run.last_entry_tried)
@@ -75,6 +81,15 @@ def _latest_end(history: History, execution: Execution, run: Run, ready: float) 
     calm = max(window, calm + pause_left(run, calm))
     polled = calm + longest_interval(history, calm - entered)
     return polled + TIME_LIMIT + 3 * history.prompt, "all faults had ceased"
+
+
+def _replaced(history: History, execution: Execution, run: Run) -> list[Query]:
+    """Queries of earlier runs whose end made this run, which had adopted them, run again."""
+    return [
+        query
+        for query in queries_of(history, execution)
+        if query.subject.run is not run and replaced_at(history, query, run) > -inf
+    ]
 
 
 def _refused(history: History, run: Run) -> bool:

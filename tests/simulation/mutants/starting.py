@@ -191,7 +191,7 @@ def _(patches: Patches) -> None:
     scenario="aborts",
 )
 def _(patches: Patches) -> None:
-    def fail(_runtime: Any, _entry: Any) -> None:
+    def fail(*_arguments: Any) -> None:
         raise ServiceFault("StartQueryExecution: IDEMPOTENT_PARAMETER_MISMATCH")
 
     patches.replace(starts, "_token_lost", fail)
