@@ -120,7 +120,7 @@ def _(patches: Patches) -> None:
 @code(
     "a redrive does not imply that the earlier runs have ended",
     "a delayed executor of such a run starts a query that nothing stops",
-    caught_by="no_unexplained_failure",
+    caught_by="nothing_left_running",
     scenario="delayed executors",
 )
 def _(patches: Patches) -> None:
