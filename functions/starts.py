@@ -205,7 +205,8 @@ def _token_lost(runtime: Runtime, entry: Entry, request: Request) -> str | None:
     """The token belongs to another statement: the canceller, or another executor, has used it.
 
     Raise TimedOut if the query has a deadline: another executor, whose clock may be ahead of this one, has
-    claimed the token after it. Raise Throttled if Athena has no capacity.
+    claimed the token after it, or the task has ended, and receives no callback. Raise Throttled if Athena
+    has no capacity.
     """
     known = runtime.table.find_execution(entry.execution_id)
     if known.ended < entry.redrive_count:

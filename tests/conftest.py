@@ -1,4 +1,6 @@
-"""For every tier: what functions/observability.py reads when it is imported, as infra/workflow.py sets it."""
+"""For every tier: what functions/observability.py reads when it is imported, as infra/workflow.py sets it;
+the groups of tests that share a stack; and no time limit that an earlier test left.
+"""
 
 import math
 import os

@@ -346,7 +346,7 @@ def test_a_poll_of_a_query_that_succeeded_returns_its_output(stubbed: Stubbed) -
 
 
 @pytest.mark.parametrize("item", [{}, started()])
-@pytest.mark.parametrize(("age", "wait_seconds"), [(1, 5), (40, 5), (300, 30)])
+@pytest.mark.parametrize(("age", "wait_seconds"), [(1, 5), (60, 6), (300, 30)])
 def test_an_unregistered_query_is_unknown_and_polled_soon(
     stubbed: Stubbed, item: dict[str, Any], age: float, wait_seconds: int
 ) -> None:

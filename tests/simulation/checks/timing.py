@@ -68,9 +68,9 @@ def _latest_end(history: History, execution: Execution, run: Run, ready: float) 
             # It adopted another query first, which was being stopped for an earlier run, and ran again.
             replaced = (each.ended_at for each in _replaced(history, execution, run))
             answered += max([0.0, *(at - ready for at in replaced)])
-        if level == "calm" and _refused(history, run):
-            # Until the last try, Athena had no capacity to resolve an unconfirmed start.
-            answered = max(answered, run.last_entry_tried)
+            if _refused(history, run):
+                # Until the last try, Athena had no capacity to resolve an unconfirmed start.
+                answered = max(answered, run.last_entry_tried)
     if level == "calm":
         return answered + history.prompt, "its event arrived"
     window = run.last_entry_tried + max(each.patience_seconds for each in history.deployments)
